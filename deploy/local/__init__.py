@@ -1,1 +1,0 @@
-"""The whole platform on one machine, without Docker and without an AWS account."""
