@@ -1,0 +1,38 @@
+"""Circuit breaker for asyncio (Nygard, "Release It!"), over pybreaker's state machine.
+
+Owns: when a call to a dependency may be made, and what its outcome means for the next one.
+Must not know: any dependency's client, HTTP, tracing, or how services log.
+"""
+
+from libs.circuit_breaker._breaker import CircuitBreaker, CircuitOpenError
+from libs.circuit_breaker._events import (
+    BreakerEvent,
+    BreakerListener,
+    BreakerSnapshot,
+    CallRejected,
+    State,
+    StateChanged,
+)
+from libs.circuit_breaker._policy import (
+    BreakerPolicy,
+    Classifier,
+    Outcome,
+    every_exception_is_a_failure,
+)
+from libs.circuit_breaker._registry import CircuitBreakerRegistry
+
+__all__ = [
+    "BreakerEvent",
+    "BreakerListener",
+    "BreakerPolicy",
+    "BreakerSnapshot",
+    "CallRejected",
+    "CircuitBreaker",
+    "CircuitBreakerRegistry",
+    "CircuitOpenError",
+    "Classifier",
+    "Outcome",
+    "State",
+    "StateChanged",
+    "every_exception_is_a_failure",
+]
