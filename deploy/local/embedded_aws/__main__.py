@@ -1,0 +1,167 @@
+"""`python -m deploy.local.embedded_aws --port P --state DIR`: start the embedded AWS and serve it.
+
+Prints one JSON line on standard output when it serves:
+`{"endpoint", "region", "administrator": path, "previousStop": "none"|"clean"|"unclean", "stateOf": time|null}`.
+SIGTERM, SIGINT and the parent's death stop it cleanly: the state is written first. Exit codes: 0 after a
+clean stop, 1 when the state could not be written, 2 when it could not start (one line says why).
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ._administrator import AdministratorError, ensure_administrator
+from ._guard import Application, Guard, Message, Receive, Scope, Send
+from ._parent import stop_with_parent
+from ._state import StateFolder, StateInUseError
+from ._variables import hardened_variables
+
+DEFAULT_SERVICES = ("cognito-idp", "dynamodb", "iam", "s3", "sts")
+
+# Longer than a client keeps an idle connection, so that the client is the one who closes it.
+_KEEP_ALIVE_SECONDS = 75.0
+
+
+def main() -> int:
+    arguments = _arguments()
+    os.umask(0o077)  # MiniStack writes keys and state with the default mode
+    if not stop_with_parent(arguments.parent):
+        return 0
+    state = StateFolder(Path(arguments.state).absolute())
+    state.create()
+    try:
+        with state.claimed():
+            return _run(arguments, state)
+    except StateInUseError:
+        return _fail(f"the state folder {state.root} is in use by another embedded AWS")
+    except AdministratorError as error:
+        return _fail(f"the administrator could not be made: {error}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="deploy.local.embedded_aws", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--state", required=True, help="folder that keeps what AWS would keep")
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument(
+        "--services", default=",".join(DEFAULT_SERVICES), help="signing names, comma separated"
+    )
+    parser.add_argument("--log-level", default="WARNING")
+    parser.add_argument("--parent", type=int, help="process id that this one must not outlive")
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", arguments.port))
+    except OSError as error:
+        return _fail(f"cannot listen on 127.0.0.1:{arguments.port}: {error.strerror}")
+    port: int = listener.getsockname()[1]
+    services = frozenset(name for name in arguments.services.split(",") if name)
+    root_access_key = f"ROOT{secrets.token_hex(16)}"
+    variables = hardened_variables(
+        os.environ,
+        port=port,
+        region=arguments.region,
+        services=services,
+        state=state,
+        root_access_key=root_access_key,
+        root_secret_key=secrets.token_urlsafe(32),
+        log_level=arguments.log_level,
+    )
+    os.environ.clear()
+    os.environ.update(variables)
+
+    # Only now: ministack reads its switches while it is imported.
+    import ministack.app  # pants: no-infer-dep
+    from hypercorn.asyncio import serve  # pants: no-infer-dep
+    from hypercorn.config import Config  # pants: no-infer-dep
+
+    # It would run the scripts in two folders of its container image, which a host may have too.
+    ministack.app._collect_scripts = lambda *_folders: []
+
+    previous_stop, state_of = state.previous_stop()
+
+    async def ready() -> None:
+        await ensure_administrator(
+            ministack.app.app, state, root_access_key=root_access_key, region=arguments.region
+        )
+        listener.listen(128)
+        report = {
+            "endpoint": f"http://127.0.0.1:{port}",
+            "region": arguments.region,
+            "administrator": str(state.administrator),
+            "previousStop": previous_stop,
+            "stateOf": state_of.isoformat() if state_of else None,
+        }
+        print(json.dumps(report), flush=True)  # noqa: T201 - the line its parent waits for
+
+    state.mark_running()
+    failures = _PersistenceFailures()
+    logging.getLogger("persistence").addHandler(failures)
+    application = _AfterStartup(ministack.app.app, ready)
+    guard = Guard(
+        application,
+        port=port,
+        services=services,
+        refused_keys=frozenset({root_access_key}),
+    )
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    config.loglevel = arguments.log_level
+    asyncio.run(serve(guard, config))
+    if failures.seen:
+        return 1
+    state.mark_stopped(datetime.now(UTC))
+    return 0
+
+
+class _AfterStartup:
+    """Runs `action` when the application has started, before the server hears of it."""
+
+    def __init__(self, application: Application, action: Callable[[], Awaitable[None]]) -> None:
+        self._application = application
+        self._action = action
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._application(scope, receive, send)
+            return
+
+        async def send_after_action(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._action()
+            await send(message)
+
+        await self._application(scope, receive, send_after_action)
+
+
+class _PersistenceFailures(logging.Handler):
+    """Notices that MiniStack could not read or write its state, which it only logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen = True
+
+
+def _fail(reason: str) -> int:
+    print(f"embedded AWS: {reason}", file=sys.stderr)  # noqa: T201 - the process's only output
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

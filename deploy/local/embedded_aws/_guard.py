@@ -1,0 +1,210 @@
+"""What stands in front of MiniStack and decides which requests reach it.
+
+Pure ASGI, knows nothing of MiniStack but the ways in which it trusts too much: it serves any Host,
+answers every Origin, offers admin endpoints to all, and obeys some access keys without looking at
+their signature. Checking signatures and policies stays MiniStack's business.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEALTH_PATH = "/_ministack/health"
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+# Access key ids for which MiniStack takes any secret: `test`, and twelve digits.
+_UNCHECKED_KEY = re.compile(r"test|\d{12}", re.ASCII)
+_POOL_DOCUMENT = re.compile(r"/[\w-]+_[0-9A-Za-z]+/\.well-known/(jwks\.json|openid-configuration)")
+_COGNITO_TARGET = "AWSCognitoIdentityProviderService."
+_READS = frozenset({"GET", "HEAD"})
+
+
+class _RefusedError(Exception):
+    """The request goes no further; the text says why."""
+
+
+class Guard:
+    """An ASGI application that lets through what a local AWS client sends, and refuses the rest."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        port: int,
+        services: frozenset[str],
+        refused_keys: frozenset[str] = frozenset(),
+    ) -> None:
+        """`services` are signing names (`dynamodb`); `refused_keys` are obeyed unchecked behind here."""
+        self._application = application
+        self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        self._services = services
+        self._refused_keys = refused_keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        try:
+            foreign_origin = self._check(scope)
+        except _RefusedError as refusal:
+            await _answer_refusal(send, str(refusal))
+            return
+        await self._application(scope, receive, _CorsFilter(send, foreign_origin))
+
+    def _check(self, scope: Scope) -> str | None:
+        """The foreign Origin whose admission the bucket's CORS rules decide, if there is one."""
+        headers = _Headers(scope)
+        if scope.get("http_version") not in {"1.0", "1.1"}:
+            raise _RefusedError("HTTP/1.1 only")
+        # A page of another site that had its name resolve to 127.0.0.1 still sends its own name.
+        if headers.single("host") not in self._hosts:
+            raise _RefusedError("the Host header must name this server")
+        path: str = scope["path"]
+        method: str = scope["method"]
+        if path == HEALTH_PATH and method in _READS:
+            return self._foreign_origin(headers, may_read_object=False)
+        # MiniStack's own endpoints (reset, configuration, mail and queue inspection) all begin so;
+        # no bucket and no user pool does.
+        if path.startswith("/_") or path == "/health":
+            raise _RefusedError("this endpoint is closed")
+        query = [
+            (name.lower(), value)
+            for name, value in parse_qsl(
+                scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True
+            )
+        ]
+        key, service, presigned = _claimed_credential(headers, query)
+        if key is None:
+            if not _is_public(method, path, headers):
+                raise _RefusedError("the request must be signed (Signature Version 4)")
+        else:
+            if _UNCHECKED_KEY.fullmatch(key) or key in self._refused_keys or not key:
+                raise _RefusedError("this access key is not accepted")
+            if service not in self._services:
+                raise _RefusedError("this service is not available here")
+            if presigned and service != "s3":
+                raise _RefusedError("only S3 requests may be pre-signed")
+        intended = (
+            headers.single("access-control-request-method") if method == "OPTIONS" else method
+        )
+        return self._foreign_origin(headers, may_read_object=presigned and intended in _READS)
+
+    def _foreign_origin(self, headers: "_Headers", *, may_read_object: bool) -> str | None:
+        origin = headers.single("origin")
+        if origin is None or origin in {f"http://{host}" for host in self._hosts}:
+            return None
+        if not may_read_object:
+            raise _RefusedError("requests from other origins are not accepted")
+        return origin
+
+
+class _Headers:
+    def __init__(self, scope: Scope) -> None:
+        self._pairs: list[tuple[bytes, bytes]] = list(scope["headers"])
+
+    def single(self, name: str) -> str | None:
+        """The value, None where absent; a header that is there twice is refused as ambiguous."""
+        values = [value for key, value in self._pairs if key.lower() == name.encode()]
+        if len(values) > 1:
+            raise _RefusedError(f"the header {name} must not be repeated")
+        return values[0].decode("latin-1") if values else None
+
+
+def _claimed_credential(
+    headers: _Headers, query: list[tuple[str, str]]
+) -> tuple[str | None, str, bool]:
+    """Access key id (None: unsigned), signing name of the service, and whether it is pre-signed.
+
+    Every way of naming a key but the two of Signature Version 4 is refused, and so are two at once:
+    MiniStack would check the one and obey the other.
+    """
+    authorization = headers.single("authorization")
+    signing = [(name, value) for name, value in query if name.startswith("x-amz-")]
+    credentials = [value for name, value in signing if name == "x-amz-credential"]
+    algorithms = [value for name, value in signing if name == "x-amz-algorithm"]
+    if any(name in {"awsaccesskeyid", "signature"} for name, _ in query):
+        raise _RefusedError("only Signature Version 4 is accepted")
+    if authorization is None and not credentials and not algorithms:
+        return None, "", False
+    if authorization is not None:
+        scopes = re.findall(r"Credential=([^,\s]*)", authorization)
+        if not authorization.startswith(f"{_ALGORITHM} ") or len(scopes) != 1:
+            raise _RefusedError("only Signature Version 4 is accepted")
+        if credentials or algorithms:
+            raise _RefusedError("the request is signed twice")
+    else:
+        scopes = credentials
+        if algorithms != [_ALGORITHM] or len(scopes) != 1:
+            raise _RefusedError("only Signature Version 4 is accepted")
+    parts = scopes[0].split("/")
+    if len(parts) != 5:
+        raise _RefusedError("the credential scope is malformed")
+    return parts[0], parts[3], authorization is None
+
+
+def _is_public(method: str, path: str, headers: _Headers) -> bool:
+    """Whether AWS serves this without a signature: a user pool's keys, and signing in."""
+    if method in _READS:
+        return _POOL_DOCUMENT.fullmatch(path) is not None
+    target = headers.single("x-amz-target") or ""
+    return method == "POST" and path == "/" and target.startswith(_COGNITO_TARGET)
+
+
+class _CorsFilter:
+    """Passes an answer on with the CORS headers that are meant, and only those.
+
+    MiniStack says `Access-Control-Allow-Origin: *` on most answers. A foreign origin gets an answer
+    only where the bucket's own CORS rules name it.
+    """
+
+    def __init__(self, send: Send, foreign_origin: str | None) -> None:
+        self._send = send
+        self._foreign_origin = foreign_origin
+        self._refused = False
+
+    async def __call__(self, message: Message) -> None:
+        if self._refused:
+            return
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", []))
+            if self._foreign_origin is None:
+                kept = [pair for pair in headers if not _is_cors(pair[0])]
+                message = {**message, "headers": kept}
+            elif (b"access-control-allow-origin", self._foreign_origin.encode("latin-1")) not in [
+                (name.lower(), value) for name, value in headers
+            ]:
+                self._refused = True
+                await _answer_refusal(self._send, "the bucket's CORS rules do not name this origin")
+                return
+        await self._send(message)
+
+
+def _is_cors(name: bytes) -> bool:
+    return name.lower().startswith(b"access-control-")
+
+
+async def _answer_refusal(send: Send, reason: str) -> None:
+    body = json.dumps({"__type": "AccessDeniedException", "message": reason}).encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 403,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
