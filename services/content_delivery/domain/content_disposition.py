@@ -54,11 +54,11 @@ def content_disposition(disposition: Disposition, *, title: str, content_type: s
     name itself where the two differ.
     """
     extension = _EXTENSIONS.get(content_type.partition(";")[0].strip().lower(), "")
-    name = _file_name(title) + extension
-    plain = (_NOT_PLAIN.sub("_", _without_accents(name))).strip() or "content" + extension
-    value = f'{disposition.value}; filename="{plain}"'
-    if plain != name:
-        value += f"; filename*=UTF-8''{quote(name, safe=_ATTRIBUTE_CHARACTERS)}"
+    stem = _file_name(title)
+    plain = _NOT_PLAIN.sub("_", _without_accents(stem)).strip(" .") or "content"
+    value = f'{disposition.value}; filename="{plain}{extension}"'
+    if plain != stem:
+        value += f"; filename*=UTF-8''{quote(stem + extension, safe=_ATTRIBUTE_CHARACTERS)}"
     return value
 
 
