@@ -1,0 +1,31 @@
+"""The API gateway of the local platform, a process of its own.
+
+Stands where API Gateway stands on AWS and does no more than it does there: it picks the service by
+the path templates of each ``openapi.yaml``, splits a service's traffic by weight (stable and
+canary), keeps the 29 s and 10 MB limits and adds ``X-Amzn-Trace-Id`` where it is missing. It knows
+no token, no table and no business rule; whatever a service needs it must get from the client.
+"""
+
+from deploy.local._gateway._configuration import (
+    GatewayConfigurationError,
+    ServiceRoutes,
+    Target,
+    read_configuration,
+    write_configuration,
+)
+from deploy.local._gateway._proxy import Access, Gateway, Limits, create_server, open_session
+from deploy.local._gateway._routes import RouteTable
+
+__all__ = [
+    "Access",
+    "Gateway",
+    "GatewayConfigurationError",
+    "Limits",
+    "RouteTable",
+    "ServiceRoutes",
+    "Target",
+    "create_server",
+    "open_session",
+    "read_configuration",
+    "write_configuration",
+]

@@ -1,0 +1,467 @@
+"""Passes a request to the service its path belongs to, and the answer back, streaming both ways.
+
+Nothing is decoded, normalised, decompressed or added but ``X-Amzn-Trace-Id`` where it is missing.
+What the gateway says itself is problem+json (RFC 9457): 400 for a request no service could be sent,
+404 no such route, 413 too large, 502 the service broke off or answered what can not be passed on,
+503 no service there, 504 too slow.
+Once an answer has begun there is no way to say so any more: the client's connection is cut, so that
+half an answer is never taken for a whole one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from random import Random
+from typing import Protocol
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from deploy.local._gateway._configuration import ServiceRoutes, Target
+from deploy.local._gateway._routes import Route, RouteTable
+
+TRACE_HEADER = "X-Amzn-Trace-Id"
+REQUEST_ID_HEADER = "X-Request-Id"
+
+# RFC 9110 section 7.6.1, and Expect, which is answered by whoever reads the body.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# What aiohttp would otherwise add to the request on its own.
+_NOTHING_OF_OUR_OWN = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+# Longer than a service takes, so that it is the service that refuses a header.
+_MAXIMUM_HEADER_BYTES = 32 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """API Gateway's quotas: an answer within 29 s, 10 MB a request and an answer.
+
+    The 29 s count the service's time alone: while the gateway waits for the client, the clock
+    stands, as it does where API Gateway buffers.
+    """
+
+    service_seconds: float = 29.0
+    body_bytes: int = 10 * 1024 * 1024
+    connect_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """One line of the access log. Holds the route's template, never the path or the query."""
+
+    request_id: str
+    trace_id: str
+    method: str
+    route: str | None
+    service: str | None
+    target: str | None
+    status: int
+    duration_ms: float
+    completed: bool
+
+
+class _TokenHex(Protocol):
+    def __call__(self, nbytes: int) -> str: ...
+
+
+class Gateway:
+    """The request handler; ``handle`` is given to an ``aiohttp.web.Server``.
+
+    Args:
+        services: what is routed where; ``replace`` swaps it while requests are under way.
+        session: opened with ``auto_decompress=False`` and no cookie jar (``open_session``).
+        random: decides the split, one draw a request.
+        now: Unix time in seconds, for new trace ids.
+        token_hex: gives that many random bytes as hex, for new ids.
+        log: takes one ``Access`` a request.
+        clock: seconds, for durations.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, ServiceRoutes],
+        session: aiohttp.ClientSession,
+        *,
+        random: Random,
+        now: Callable[[], float],
+        token_hex: _TokenHex,
+        log: Callable[[Access], None],
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._session = session
+        self._random = random
+        self._now = now
+        self._token_hex = token_hex
+        self._log = log
+        self._clock = clock
+        self._limits = limits or Limits()
+        self.replace(services)
+
+    def replace(self, services: Mapping[str, ServiceRoutes]) -> None:
+        """Routes by ``services`` from the next request on."""
+        self._routes = RouteTable({name: s.templates for name, s in services.items()})
+        self._targets = {name: service.targets for name, service in services.items()}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request."""
+        started = self._clock()
+        exchange = _Exchange(request, self._trace_header(request), self._request_id(request))
+        try:
+            response = await self._answer(exchange)
+        except _Refusal as refusal:
+            response = exchange.problem(refusal)
+            exchange.completed = True
+        finally:
+            self._log(exchange.access((self._clock() - started) * 1000))
+        return response
+
+    async def _answer(self, exchange: _Exchange) -> web.StreamResponse:
+        request = exchange.request
+        target_path = _origin_form(request.raw_path)
+        if "#" in target_path:
+            raise _malformed("The path holds a fragment")
+        path = target_path.partition("?")[0]
+        route = self._routes.match(path)
+        if route is None:
+            raise _Refusal(HTTPStatus.NOT_FOUND, "route_not_found", self._why_not(path))
+        exchange.route = route
+        if (request.content_length or 0) > self._limits.body_bytes:
+            raise self._too_large()
+        target = self._choose(route.service)
+        exchange.target = target
+        headers = _end_to_end(request.headers)
+        if TRACE_HEADER not in headers:
+            headers[TRACE_HEADER] = exchange.trace_header
+        _refuse_unencodable(target_path, headers)
+        return await self._pass(exchange, URL(target.url + target_path, encoded=True), headers)
+
+    async def _pass(
+        self, exchange: _Exchange, url: URL, headers: CIMultiDict[str]
+    ) -> web.StreamResponse:
+        request = exchange.request
+        body: _RequestBody | None = None
+        try:
+            async with asyncio.timeout(self._limits.service_seconds) as timeout:
+                clock = _ServiceClock(timeout)
+                if request.body_exists:
+                    body = _RequestBody(request, clock, self._limits.body_bytes)
+                async with self._session.request(
+                    request.method,
+                    url,
+                    headers=headers,
+                    data=body and body.chunks(),
+                    allow_redirects=False,
+                    skip_auto_headers=_NOTHING_OF_OUR_OWN,
+                ) as answer:
+                    return await self._relay(exchange, answer, clock)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if exchange.begun:
+                return exchange.cut()
+            if body is not None and body.too_large:
+                raise self._too_large() from error
+            if body is not None and body.malformed:
+                raise _malformed("The request's body does not keep to its framing") from error
+            raise self._failure(error) from error
+
+    async def _relay(
+        self, exchange: _Exchange, answer: aiohttp.ClientResponse, clock: _ServiceClock
+    ) -> web.StreamResponse:
+        length = answer.content_length or 0
+        if length > self._limits.body_bytes and exchange.request.method != hdrs.METH_HEAD:
+            raise _Refusal(
+                HTTPStatus.BAD_GATEWAY,
+                "answer_too_large",
+                f"The service's answer is over {self._limits.body_bytes} bytes",
+            )
+        response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers)
+        )
+        exchange.begin(response)
+        with clock.paused():
+            await response.prepare(exchange.request)
+        passed = 0
+        while chunk := await answer.content.readany():
+            passed += len(chunk)
+            if passed > self._limits.body_bytes:
+                return exchange.cut()
+            with clock.paused():
+                await response.write(chunk)
+        with clock.paused():
+            await response.write_eof()
+        exchange.completed = True
+        return response
+
+    def _choose(self, service: str) -> Target:
+        targets = [target for target in self._targets[service] if target.weight > 0]
+        if not targets:
+            raise _Refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                f"No deployment of {service} takes requests",
+                retry_after_seconds=1,
+            )
+        (chosen,) = self._random.choices(targets, [target.weight for target in targets])
+        return chosen
+
+    def _why_not(self, path: str) -> str:
+        if path in self._routes.shared:
+            return "Every service has this path: ask the service at its own address"
+        return "No service's contract has this path"
+
+    def _too_large(self) -> _Refusal:
+        return _Refusal(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "payload_too_large",
+            f"The request's body is over {self._limits.body_bytes} bytes",
+        )
+
+    def _failure(self, error: Exception) -> _Refusal:
+        # Refused connections first: they are OSErrors as well, and some are time-outs.
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return _Refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                "The service does not take connections",
+                retry_after_seconds=1,
+            )
+        if isinstance(error, TimeoutError):
+            return _Refusal(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                "gateway_timeout",
+                f"The service did not answer within {self._limits.service_seconds:g} s",
+            )
+        return _Refusal(
+            HTTPStatus.BAD_GATEWAY,
+            "bad_gateway",
+            "The service broke off or answered what is not HTTP",
+        )
+
+    def _trace_header(self, request: web.BaseRequest) -> str:
+        # Root=1-<Unix time, 8 hex digits>-<96 random bits>: the X-Ray developer guide, "Trace IDs".
+        given = request.headers.get(TRACE_HEADER)
+        return given or f"Root=1-{int(self._now()):08x}-{self._token_hex(12)}"
+
+    def _request_id(self, request: web.BaseRequest) -> str:
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        return given if _REQUEST_ID.fullmatch(given) else self._token_hex(16)
+
+
+def open_session(limits: Limits | None = None) -> aiohttp.ClientSession:
+    """The client side of the gateway: passes bytes on as they come, remembers nothing."""
+    limits = limits or Limits()
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+
+
+def create_server(gateway: Gateway) -> web.Server:
+    """The server side: one request, one call of ``gateway.handle``."""
+    return web.Server(
+        gateway.handle,
+        handler_cancellation=True,  # a client that leaves takes its request to the service along
+        auto_decompress=False,
+        access_log=None,
+        max_line_size=_MAXIMUM_HEADER_BYTES,
+        max_field_size=_MAXIMUM_HEADER_BYTES,
+    )
+
+
+class _Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        *,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+def _malformed(detail: str) -> _Refusal:
+    return _Refusal(HTTPStatus.BAD_REQUEST, "malformed_request", detail)
+
+
+class _Exchange:
+    """One request and what has become of it."""
+
+    def __init__(self, request: web.BaseRequest, trace_header: str, request_id: str) -> None:
+        self.request = request
+        self.trace_header = trace_header
+        self.request_id = request_id
+        self.route: Route | None = None
+        self.target: Target | None = None
+        self.completed = False
+        self._response: web.StreamResponse | None = None
+        self._status = 499  # nginx's word for a client that left before there was an answer
+
+    @property
+    def begun(self) -> bool:
+        return self._response is not None
+
+    def begin(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._status = response.status
+
+    def cut(self) -> web.StreamResponse:
+        """Breaks the client's connection off."""
+        assert self._response is not None
+        if self.request.transport is not None:
+            self.request.transport.abort()
+        return self._response
+
+    def problem(self, refusal: _Refusal) -> web.Response:
+        self._status = refusal.status
+        document = {
+            "type": f"https://lyceum.example/problems/{refusal.code}",
+            "title": refusal.status.phrase,
+            "status": refusal.status.value,
+            "detail": refusal.detail,
+            "instance": _origin_form(self.request.raw_path).partition("?")[0],
+            "code": refusal.code,
+            "requestId": self.request_id,
+        }
+        headers = {REQUEST_ID_HEADER: self.request_id, "Cache-Control": "no-store"}
+        if TRACE_HEADER not in self.request.headers:
+            headers[TRACE_HEADER] = self.trace_header
+        if refusal.retry_after_seconds is not None:
+            headers["Retry-After"] = str(refusal.retry_after_seconds)
+        return web.Response(
+            status=refusal.status,
+            body=json.dumps(document).encode(),
+            content_type="application/problem+json",
+            headers=headers,
+        )
+
+    def access(self, duration_ms: float) -> Access:
+        return Access(
+            request_id=self.request_id,
+            trace_id=self.trace_header,
+            method=self.request.method,
+            route=self.route.template if self.route else None,
+            service=self.route.service if self.route else None,
+            target=self.target.name if self.target else None,
+            status=int(self._status),
+            duration_ms=round(duration_ms, 1),
+            completed=self.completed,
+        )
+
+
+class _ServiceClock:
+    """Stops a time-out while it is the client that is waited for."""
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._pauses = 0
+        self._left = 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._pause()
+        try:
+            yield
+        finally:
+            self._resume()
+
+    def _pause(self) -> None:
+        deadline = self._timeout.when()
+        if self._pauses == 0 and deadline is not None and not self._timeout.expired():
+            self._left = deadline - self._loop.time()
+            self._timeout.reschedule(None)
+        self._pauses += 1
+
+    def _resume(self) -> None:
+        self._pauses -= 1
+        if self._pauses == 0 and self._timeout.when() is None:
+            self._timeout.reschedule(self._loop.time() + self._left)
+
+
+class _RequestBody:
+    """The client's body on its way to the service, counted."""
+
+    def __init__(self, request: web.BaseRequest, clock: _ServiceClock, maximum_bytes: int) -> None:
+        self._request = request
+        self._clock = clock
+        self._maximum_bytes = maximum_bytes
+        self.too_large = False
+        self.malformed = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        passed = 0
+        while True:
+            try:
+                with self._clock.paused():
+                    chunk = await self._request.content.readany()
+            except web.RequestPayloadError:
+                self.malformed = True
+                raise
+            if not chunk:
+                return
+            passed += len(chunk)
+            if passed > self._maximum_bytes:
+                self.too_large = True
+                raise OverflowError("the body is larger than the gateway passes on")
+            yield chunk
+
+
+def _origin_form(target: str) -> str:
+    """The path and query of a request target that may be absolute (RFC 9112 section 3.2.2)."""
+    if target.startswith("http://"):
+        return "/" + target.removeprefix("http://").partition("/")[2]
+    return target
+
+
+def _end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    named = {
+        name.strip().lower()
+        for value in headers.getall(hdrs.CONNECTION, ())
+        for name in value.split(",")
+    }
+    # One spelling a name: aiohttp keeps repeated headers only where they are spelt the same.
+    spelling: dict[str, str] = {}
+    return CIMultiDict(
+        (spelling.setdefault(name.lower(), name), value)
+        for name, value in headers.items()
+        if name.lower() not in _HOP_BY_HOP and name.lower() not in named
+    )
+
+
+def _refuse_unencodable(target: str, headers: CIMultiDict[str]) -> None:
+    # aiohttp reads bytes that are not UTF-8 as surrogates and can not write them again.
+    try:
+        "".join((target, *headers.values())).encode()
+    except UnicodeEncodeError:
+        raise _malformed("The request holds bytes that are not UTF-8") from None
