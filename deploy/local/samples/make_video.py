@@ -1,4 +1,4 @@
-"""Makes the sample video and its captions: media/tides/spring-and-neap.{mp4,en.vtt}.
+"""Makes the sample video and its captions: media/tides/spring-and-neap.{mp4,*.vtt}.
 
     ./pantsw run deploy/local/samples/make_video.py
 
@@ -38,6 +38,41 @@ NARRATION = (
     "From spring tide to neap tide takes about seven days, and then it begins again.",
     "Look up at the Moon tonight, and you will know which tide to expect.",
 )
+
+# One sentence for each of the narration, shown for as long as it is spoken.
+SUBTITLES = {
+    "de": (
+        "Zweimal am Tag steigt und fällt das Meer. Warum?",
+        "Der Mond zieht am Wasser. Die ihm zugewandte Seite zieht er am stärksten an: Ein Flutberg "
+        "entsteht.",
+        "Auf der abgewandten Seite zieht er am schwächsten, das Wasser bleibt zurück. Dort entsteht "
+        "ein zweiter Flutberg.",
+        "Die Erde dreht sich einmal am Tag unter beiden hindurch. Darum gibt es an den meisten Küsten "
+        "zweimal Hochwasser.",
+        "Auch die Sonne hebt das Wasser, etwas weniger als halb so hoch, weil sie so weit weg ist.",
+        "Bei Neumond und Vollmond stehen Sonne und Mond in einer Linie. Ihre Flutberge addieren sich.",
+        "Das Hochwasser ist dann sehr hoch, das Niedrigwasser sehr niedrig. Das ist die Springtide.",
+        "Eine Woche später steht der Mond im rechten Winkel zur Sonne, und die Flutberge wirken "
+        "einander entgegen.",
+        "Dann steigt das Meer am wenigsten. Das ist die Nipptide.",
+        "Von der Springtide zur Nipptide dauert es etwa sieben Tage, dann beginnt alles von vorn.",
+        "Schau heute Abend zum Mond, und du weißt, welche Tide dich erwartet.",
+    ),
+    "es": (
+        "Dos veces al día el mar sube y baja. ¿Por qué?",
+        "La Luna atrae el agua. La cara que mira hacia ella es la más atraída, y allí se eleva un "
+        "abultamiento.",
+        "En la cara opuesta la atracción es menor y el agua se queda atrás. Allí se eleva otro.",
+        "La Tierra gira cada día debajo de los dos. Por eso casi todas las costas tienen dos pleamares.",
+        "El Sol también eleva el agua, algo menos de la mitad, porque está muy lejos.",
+        "En luna nueva y luna llena, el Sol y la Luna están en línea. Sus efectos se suman.",
+        "La pleamar es entonces muy alta y la bajamar muy baja. Son las mareas vivas.",
+        "Una semana después la Luna forma un ángulo recto con el Sol y los efectos se oponen.",
+        "El mar sube entonces lo mínimo. Son las mareas muertas.",
+        "De las mareas vivas a las muertas pasan unos siete días, y todo vuelve a empezar.",
+        "Mira la Luna esta noche y sabrás qué marea esperar.",
+    ),
+}
 
 
 def run(*command: str) -> None:
@@ -133,6 +168,12 @@ def main() -> int:
         draw(folder, cues[-1][1] + 1.5)
         shutil.move(folder / "video.mp4", TARGET / f"{NAME}.mp4")
         (TARGET / f"{NAME}.en.vtt").write_text(captions(cues))
+        for language, sentences in SUBTITLES.items():
+            timed = [
+                (start, end, sentence)
+                for (start, end, _), sentence in zip(cues, sentences, strict=True)
+            ]
+            (TARGET / f"{NAME}.{language}.vtt").write_text(captions(timed))
     return 0
 
 
