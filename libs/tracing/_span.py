@@ -1,0 +1,338 @@
+"""Spans and the current one.
+
+The current span is one ContextVar. A span knows its parent and is not changed by its children,
+so a task that copies the context goes its own way: copy-on-write without a copy. An unsampled
+request has one small object for all of its spans.
+
+Every public method is fenced: whatever goes wrong here stays here.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Final, Self
+
+from libs.tracing._attributes import MOST_ATTRIBUTES, clean_text, clean_value, describe
+from libs.tracing._header import TraceContext
+from libs.tracing._record import AttributeValue, FinishedSpan, RecordedException, SpanKind
+
+# A loop that makes spans without end must not fill the memory: a segment holds this many
+# finished ones until its own end, later ones are emitted one by one.
+MOST_HELD_SPANS: Final = 1000
+_MOST_EXCEPTIONS: Final = 5
+_MOST_FRAMES: Final = 10
+
+
+class Span:
+    """A piece of work, to be used in a `with` statement. This class itself records nothing."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: TraceContext | None) -> None:
+        self._context = context
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace, also of an unsampled request; None outside of any segment."""
+        return self._context.trace_id if self._context else None
+
+    @property
+    def sampled(self) -> bool:
+        """The decision that goes out with calls to others."""
+        return self._context is not None and self._context.sampled
+
+    @property
+    def context(self) -> TraceContext | None:
+        """What a call made within this span sends on; None outside of any segment."""
+        return self._context
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Sets an attribute by its OpenTelemetry name. Without effect after the end."""
+
+    def record_error(self, exc: BaseException, fault: bool, *, throttled: bool = False) -> None:
+        """Notes what went wrong. A cancellation is neither error nor fault, and not noted.
+
+        fault: True for a failure of ours or of a dependency (5xx), False for the caller's
+        mistake (4xx, a failed condition).
+        throttled: refused for too many requests (429).
+        """
+
+    def end(self, exc: BaseException | None = None) -> None:
+        """Ends the span, `exc` being what its work raised. A `with` statement does this."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end(exc)
+
+
+NO_SPAN: Final = Span(None)
+
+
+class UnrecordedSegment(Span):
+    """The whole of an unsampled request: keeps the trace id and the decision, nothing else."""
+
+    __slots__ = ("_token", "child")
+
+    def __init__(self, context: TraceContext) -> None:
+        super().__init__(context)
+        self.child: Final = Span(context)
+        self._token: Token[CurrentSpan] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = current_span.set(self)
+        return self
+
+    def end(self, exc: BaseException | None = None) -> None:
+        token, self._token = self._token, None
+        _leave(token)
+
+
+class OpenSegment:
+    """What the spans of one recorded request share."""
+
+    __slots__ = (
+        "_clock_offset",
+        "_emit",
+        "_held",
+        "_lock",
+        "_monotonic",
+        "last_error",
+        "new_id",
+        "segment_id",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        trace_id: str,
+        *,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        emit: "Callable[[list[RecordingSpan]], None]",
+    ) -> None:
+        self.trace_id = trace_id
+        self.new_id = new_id
+        self.segment_id = new_id()
+        self.last_error: _LastError | None = None
+        self._monotonic = monotonic
+        # One reading of the wall clock a segment: when it jumps, no span ends before it began.
+        self._clock_offset = clock() - monotonic()
+        self._emit = emit
+        # Spans may end in threads (asyncio.to_thread).
+        self._lock = threading.Lock()
+        self._held: list[RecordingSpan] | None = []
+
+    def now(self) -> float:
+        return self._clock_offset + self._monotonic()
+
+    def finish(self, span: "RecordingSpan") -> None:
+        """Holds a span until the segment ends; emits it at once where that has happened."""
+        batch = [span]
+        with self._lock:
+            held = self._held
+            if held is not None:
+                if span.span_id == self.segment_id:
+                    batch += held
+                    self._held = None
+                    self.last_error = None
+                elif len(held) < MOST_HELD_SPANS:
+                    held.append(span)
+                    return
+        self._emit(batch)
+
+    def remember(self, error: "_LastError") -> None:
+        # A reference to an exception holds frames, so it is dropped with the segment's end.
+        with self._lock:
+            if self._held is not None:
+                self.last_error = error
+
+
+class RecordingSpan(Span):
+    __slots__ = (
+        "_attributes",
+        "_end",
+        "_error",
+        "_exceptions",
+        "_fault",
+        "_inherited_exception",
+        "_kind",
+        "_name",
+        "_parent_id",
+        "_start",
+        "_throttled",
+        "_token",
+        "segment",
+        "span_id",
+    )
+
+    def __init__(
+        self,
+        segment: OpenSegment,
+        *,
+        span_id: str,
+        parent_id: str | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue],
+    ) -> None:
+        super().__init__(TraceContext(segment.trace_id, span_id, sampled=True))
+        self.segment: Final = segment
+        self.span_id: Final = span_id
+        self._parent_id = parent_id
+        self._name = name
+        self._kind = kind
+        self._attributes: dict[str, AttributeValue] = {}
+        self._exceptions: list[RecordedException] = []
+        self._inherited_exception: str | None = None
+        self._error = False
+        self._fault = False
+        self._throttled = False
+        self._token: Token[CurrentSpan] | None = None
+        self._end: float | None = None
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+        self._start = segment.now()
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        with suppress(Exception):
+            if self._end is None and (
+                key in self._attributes or len(self._attributes) < MOST_ATTRIBUTES
+            ):
+                self._attributes[clean_text(str(key))] = clean_value(value)
+
+    def record_error(self, exc: BaseException, fault: bool, *, throttled: bool = False) -> None:
+        with suppress(Exception):
+            if self._end is None and isinstance(exc, Exception):
+                self._record(exc, _Verdict(fault=fault, throttled=throttled))
+
+    def end(self, exc: BaseException | None = None) -> None:
+        token, self._token = self._token, None
+        _leave(token)
+        if self._end is not None:
+            return
+        with suppress(Exception):
+            if isinstance(exc, Exception):
+                self._note_escaping(exc)
+        with suppress(Exception):
+            self._end = max(self._start, self.segment.now())
+            self.segment.finish(self)
+
+    def __enter__(self) -> Self:
+        self._token = current_span.set(self)
+        return self
+
+    def finished(self) -> FinishedSpan:
+        """The record of this span, which has ended."""
+        status = self._attributes.get("http.response.status_code")
+        if not isinstance(status, int):
+            status = 0
+        return FinishedSpan(
+            trace_id=self.segment.trace_id,
+            span_id=self.span_id,
+            parent_id=self._parent_id,
+            segment_id=self.segment.segment_id,
+            name=self._name,
+            kind=self._kind,
+            start=self._start,
+            end=self._start if self._end is None else self._end,
+            attributes=self._attributes,
+            error=self._error or 400 <= status < 500,
+            fault=self._fault or status >= 500,
+            throttled=self._throttled or status == 429,
+            exceptions=tuple(self._exceptions),
+            inherited_exception=self._inherited_exception,
+        )
+
+    def _note_escaping(self, exc: Exception) -> None:
+        """An exception leaves this span: judged as further down, where it was judged there."""
+        last = self.segment.last_error
+        if last is None or last.exception is not exc:
+            inherited = last is not None and last.exception is _translated(exc)
+            verdict = last.verdict if last is not None and inherited else _verdict_of(exc)
+            self._record(exc, verdict)
+        elif all(recorded.id != last.id for recorded in self._exceptions):
+            self._inherited_exception = last.id
+            self._mark(last.verdict)
+
+    def _record(self, exc: Exception, verdict: "_Verdict") -> None:
+        self._mark(verdict)
+        last = self.segment.last_error
+        cause = last.id if last is not None and last.exception is _translated(exc) else None
+        recorded = RecordedException(
+            id=self.segment.new_id(),
+            type=type(exc).__name__,
+            message=clean_text(describe(exc)),
+            stack=tuple(_frames(exc.__traceback__))[-_MOST_FRAMES:],
+            caused_by=cause,
+        )
+        if len(self._exceptions) < _MOST_EXCEPTIONS:
+            self._exceptions.append(recorded)
+        self.segment.remember(_LastError(exc, recorded.id, verdict))
+
+    def _mark(self, verdict: "_Verdict") -> None:
+        self._fault = self._fault or verdict.fault
+        self._error = self._error or not verdict.fault
+        self._throttled = self._throttled or verdict.throttled
+
+
+CurrentSpan = UnrecordedSegment | RecordingSpan | None
+
+current_span: Final[ContextVar[CurrentSpan]] = ContextVar("lyceum_current_span", default=None)
+
+
+class _Verdict:
+    __slots__ = ("fault", "throttled")
+
+    def __init__(self, *, fault: bool, throttled: bool) -> None:
+        self.fault = fault
+        self.throttled = throttled
+
+
+class _LastError:
+    __slots__ = ("exception", "id", "verdict")
+
+    def __init__(self, exception: Exception, recorded_id: str, verdict: _Verdict) -> None:
+        self.exception = exception
+        self.id = recorded_id
+        self.verdict = verdict
+
+
+def _leave(token: "Token[CurrentSpan] | None") -> None:
+    if token is not None:
+        # A span can end in another context than it began in (a generator closed elsewhere, a
+        # callback); that context's current span is then none of our business.
+        with suppress(ValueError):
+            current_span.reset(token)
+
+
+def _verdict_of(exc: Exception) -> _Verdict:
+    """An exception with an HTTP status is judged by it, every other one is a fault."""
+    status = getattr(exc, "status", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return _Verdict(fault=False, throttled=status == 429)
+    return _Verdict(fault=True, throttled=False)
+
+
+def _translated(exc: Exception) -> BaseException | None:
+    """The exception that this one was raised instead of: `raise X from Y`, `raise X from None`."""
+    if exc.__cause__ is not None:
+        return exc.__cause__
+    return exc.__context__ if exc.__suppress_context__ else None
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, int, str]]:
+    # Not traceback.extract_tb: it reads source files.
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        yield code.co_filename.rpartition("/")[2], traceback.tb_lineno, code.co_name
+        traceback = traceback.tb_next

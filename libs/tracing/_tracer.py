@@ -1,0 +1,193 @@
+"""The tracer: decides on sampling, makes segments and spans, hands finished ones to the emitter."""
+
+import logging
+import random as random_module
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from libs.tracing._header import TraceContext, TraceHeader
+from libs.tracing._record import AttributeValue, Emitter
+from libs.tracing._sampling import SamplingRules
+from libs.tracing._span import (
+    NO_SPAN,
+    OpenSegment,
+    RecordingSpan,
+    Span,
+    UnrecordedSegment,
+    current_span,
+)
+
+_log: Final = logging.getLogger(__name__)
+
+_NO_ATTRIBUTES: Final[Mapping[str, AttributeValue]] = {}
+
+
+class Tracer:
+    """Makes segments and spans. A service has one, which `create_tracer` puts together."""
+
+    def __init__(
+        self,
+        *,
+        rules: SamplingRules,
+        random: random_module.Random,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        emitter: Emitter | None,
+    ) -> None:
+        self._rules = rules
+        self._random = random
+        self._clock = clock
+        self._monotonic = monotonic
+        self._emitter = emitter
+        self._has_warned = False
+
+    def segment(
+        self,
+        name: str,
+        *,
+        header: TraceHeader | None = None,
+        attributes: Mapping[str, AttributeValue] = _NO_ATTRIBUTES,
+    ) -> Span:
+        """The work for one request that this service answers, as a context manager.
+
+        name: the operation, for example "GET /courses/{courseId}"; never a raw path.
+        header: what the caller sent. Its trace is continued, its decision kept.
+        attributes: `http.request.method` and `http.route` choose the sampling rule.
+        """
+        try:
+            return self._segment(name, header, attributes)
+        except Exception as problem:
+            self._warn(problem)
+            return NO_SPAN
+
+    def span(
+        self,
+        name: str,
+        *,
+        kind: Literal["internal", "client", "aws"] = "internal",
+        attributes: Mapping[str, AttributeValue] = _NO_ATTRIBUTES,
+    ) -> Span:
+        """Work within the current span, as a context manager.
+
+        Outside of any segment and in an unsampled request nothing is recorded.
+        """
+        parent = current_span.get()
+        if parent is None:
+            return NO_SPAN
+        if isinstance(parent, UnrecordedSegment):
+            return parent.child
+        try:
+            return RecordingSpan(
+                parent.segment,
+                span_id=parent.segment.new_id(),
+                parent_id=parent.span_id,
+                name=name,
+                kind=kind,
+                attributes=attributes,
+            )
+        except Exception as problem:
+            self._warn(problem)
+            return NO_SPAN
+
+    def current(self) -> TraceContext | None:
+        """The current trace, for headers and log lines; None outside of any segment."""
+        span = current_span.get()
+        return None if span is None else span.context
+
+    def close(self) -> None:
+        """Closes the emitter; spans that end later are dropped."""
+        emitter, self._emitter = self._emitter, None
+        if emitter is not None:
+            try:
+                emitter.close()
+            except Exception as problem:
+                self._warn(problem)
+
+    def _segment(
+        self, name: str, header: TraceHeader | None, attributes: Mapping[str, AttributeValue]
+    ) -> Span:
+        method, route = attributes.get("http.request.method"), attributes.get("http.route")
+        sampled = self._rules.sample(
+            method=method if isinstance(method, str) else None,
+            route=route if isinstance(route, str) else None,
+            decided=header.sampled if header else None,
+            source=self._random,
+        )
+        trace_id = header.trace_id if header else None
+        parent_id = header.parent_id if header else None
+        if trace_id is None:
+            trace_id = f"1-{int(self._clock()):08x}-{self._random.getrandbits(96):024x}"
+        if not sampled or self._emitter is None:
+            return UnrecordedSegment(TraceContext(trace_id, parent_id, sampled))
+        segment = OpenSegment(
+            trace_id,
+            new_id=self._new_id,
+            clock=self._clock,
+            monotonic=self._monotonic,
+            emit=self._emit,
+        )
+        return RecordingSpan(
+            segment,
+            span_id=segment.segment_id,
+            parent_id=parent_id,
+            name=name,
+            kind="server",
+            attributes=attributes,
+        )
+
+    def _new_id(self) -> str:
+        return f"{self._random.getrandbits(64):016x}"
+
+    def _emit(self, spans: list[RecordingSpan]) -> None:
+        emitter = self._emitter
+        if emitter is None:
+            return
+        try:
+            emitter.emit([span.finished() for span in spans])
+        except Exception as problem:
+            self._warn(problem)
+
+    def _warn(self, problem: Exception) -> None:
+        # Once: a broken emitter must not write to the log at the rate of the requests.
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("tracing is broken, spans are lost", exc_info=problem)
+
+
+def create_tracer(
+    *,
+    service: str,
+    version: str,
+    daemon_address: str | None,
+    rules: SamplingRules,
+    random: random_module.Random | None = None,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    emitter: Emitter | None = None,
+) -> Tracer:
+    """Puts a tracer together.
+
+    service, version: name and version of every segment.
+    daemon_address: "host:port" of the UDP daemon (X-Ray's, or the OpenTelemetry collector's
+    `awsxray` receiver). None, and no `emitter`: trace ids and decisions are passed on, nothing
+    is recorded. A host name is looked up here, once, blocking: call this before readiness.
+    random: source of ids and of the sampling.
+    clock, monotonic: seconds; the first since 1970, the second for durations.
+    emitter: replaces the daemon.
+
+    Raises ValueError for a malformed daemon address. A daemon that is not there is no error.
+    """
+    if emitter is None and daemon_address is not None:
+        # Here, not above: importing the SDK costs a good part of a second, opens a socket and
+        # reads variables, all of it for nothing where no daemon is configured.
+        from libs.tracing._xray import XRayEmitter
+
+        emitter = XRayEmitter(daemon_address, service=service, version=version)
+    return Tracer(
+        rules=rules,
+        random=random or random_module.Random(),  # noqa: S311 - ids, not secrets
+        clock=clock,
+        monotonic=monotonic,
+        emitter=emitter,
+    )

@@ -1,0 +1,272 @@
+"""Spans as X-Ray segment documents, sent to a daemon over UDP. The only importer of the SDK.
+
+The SDK's document model is used, its recorder is not: that one brings a task factory that hangs
+under uvloop, poller threads and two ERROR lines for each call without a segment. Moving to
+another back end means replacing this file.
+
+Fields: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
+"""
+
+import logging
+import platform
+import re
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from aws_xray_sdk.core.models import http
+from aws_xray_sdk.core.models.segment import Segment
+from aws_xray_sdk.core.models.subsegment import Subsegment
+from aws_xray_sdk.version import VERSION
+
+from libs.tracing._datagrams import datagrams
+from libs.tracing._record import AttributeValue, FinishedSpan, RecordedException
+
+_log: Final = logging.getLogger(__name__)
+
+_NAMESPACES: Final = {"aws": "aws", "client": "remote", "internal": "local"}
+_NAME_CHARACTERS: Final = re.compile(r"[^\w\s.:/%&#=+\\\-@]")
+_ANNOTATION_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9_]")
+_LONGEST_NAME: Final = 200
+_LONGEST_USER: Final = 250
+_DEEPEST_NESTING: Final = 50
+# Attributes of this prefix become annotations, which X-Ray indexes for its filter expressions.
+_ANNOTATED_PREFIX: Final = "lyceum."
+
+_HTTP_FIELDS: Final = {
+    "http.request.method": http.METHOD,
+    "user_agent.original": http.USER_AGENT,
+    "client.address": http.CLIENT_IP,
+    "http.response.status_code": http.STATUS,
+    "http.response.body.size": http.CONTENT_LENGTH,
+}
+_AWS_FIELDS: Final = {
+    "rpc.method": "operation",
+    "aws.operation": "operation",
+    "cloud.region": "region",
+    "aws.region": "region",
+    "aws.request_id": "request_id",
+    "aws.dynamodb.table_names": "table_name",
+    "aws.s3.bucket": "bucket_name",
+    "aws.request.retries": "retries",
+}
+_URL_PARTS: Final = frozenset(
+    {"url.full", "url.scheme", "url.path", "server.address", "server.port", "http.route"}
+)
+
+
+class XRayEmitter:
+    """Sends documents without waiting; what the socket does not take at once is dropped.
+
+    Raises ValueError for a malformed address.
+    """
+
+    def __init__(self, address: str, *, service: str, version: str) -> None:
+        host, port = _parse_address(address)
+        self._service = service
+        self._version = version
+        self._destination: tuple[Any, ...] | None = None
+        self._socket: socket.socket | None = None
+        self.sent = 0
+        self.dropped = 0
+        try:
+            family, _, _, _, self._destination = socket.getaddrinfo(
+                host, port, type=socket.SOCK_DGRAM
+            )[0]
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+        except OSError as problem:
+            # A service has to start without its tracing.
+            _log.warning("no tracing: daemon %s can't be addressed: %s", address, problem)
+
+    def emit(self, spans: Sequence[FinishedSpan]) -> None:
+        if self._socket is None or self._destination is None:
+            return
+        for document in documents(spans, service=self._service, version=self._version):
+            for datagram in datagrams(document):
+                try:
+                    self._socket.sendto(datagram, self._destination)
+                    self.sent += 1
+                except OSError:
+                    # No daemon, a full buffer, no network: telemetry is not worth waiting for.
+                    self.dropped += 1
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def documents(
+    spans: Sequence[FinishedSpan], *, service: str, version: str
+) -> list[dict[str, object]]:
+    """The spans as trees: a segment with its subsegments, and each subsegment by itself whose
+    parent is not among the spans."""
+    children: dict[str, list[FinishedSpan]] = {}
+    ids = {span.span_id for span in spans}
+    roots = []
+    for span in spans:
+        if span.parent_id in ids and span.kind != "server":
+            children.setdefault(str(span.parent_id), []).append(span)
+        else:
+            roots.append(span)
+    result = []
+    # Each root with its tree; a tree that is too deep for a JSON encoder is continued in a
+    # document of its own, as X-Ray joins them by id.
+    while roots:
+        root = roots.pop(0)
+        entity = _entity(root, service, version)
+        level = [(root, entity)]
+        tree = [(root, entity)]
+        for _ in range(_DEEPEST_NESTING):
+            below = []
+            for span, parent in level:
+                for child in sorted(children.pop(span.span_id, ()), key=lambda s: s.start):
+                    child_entity = _entity(child, service, version)
+                    parent.add_subsegment(child_entity)
+                    below.append((child, child_entity))
+            tree += below
+            level = below
+        for span, _ in level:
+            roots += children.pop(span.span_id, ())
+        for span, child_entity in tree:
+            child_entity.close(span.end)
+        result.append(entity.to_dict())
+    return result
+
+
+def _entity(span: FinishedSpan, service: str, version: str) -> Any:
+    segment = Segment(
+        _name(service), entityid=span.segment_id, traceid=span.trace_id, parent_id=span.parent_id
+    )
+    if span.kind == "server":
+        entity: Any = segment
+        entity.set_aws({"xray": {"sdk": "X-Ray for Python", "sdk_version": VERSION}})
+        entity.set_service(
+            {
+                "version": version,
+                "runtime": platform.python_implementation(),
+                "runtime_version": platform.python_version(),
+            }
+        )
+        user = span.attributes.get("enduser.pseudo.id")
+        if user is not None:
+            entity.set_user(str(user)[:_LONGEST_USER])
+        entity.put_annotation("service", service)
+        entity.put_annotation("operation", span.name)
+    else:
+        name = span.name
+        if span.kind == "aws":
+            # X-Ray draws one node a name: the AWS service, not the operation.
+            name = str(span.attributes.get("rpc.service", name))
+        entity = Subsegment(_name(name), _NAMESPACES[span.kind], segment)
+        entity.id = span.span_id
+        entity.parent_id = span.parent_id
+    entity.start_time = span.start
+    _put_attributes(entity, span.attributes, kind=span.kind)
+    _put_errors(entity, span)
+    return entity
+
+
+def _put_attributes(entity: Any, attributes: Mapping[str, AttributeValue], *, kind: str) -> None:
+    aws = dict(entity.aws)
+    for key, value in attributes.items():
+        if key in _HTTP_FIELDS:
+            entity.put_http_meta(_HTTP_FIELDS[key], value)
+        elif key in _AWS_FIELDS and kind == "aws":
+            aws.update(_aws_field(key, value))
+        elif key == "http.route":
+            entity.put_annotation("route", value)
+        elif key.startswith(_ANNOTATED_PREFIX):
+            name = _ANNOTATION_CHARACTERS.sub("_", key.removeprefix(_ANNOTATED_PREFIX))
+            entity.put_annotation(
+                name, value if isinstance(value, str | bool | int | float) else ", ".join(value)
+            )
+        elif key not in _URL_PARTS and key not in ("rpc.service", "enduser.pseudo.id"):
+            entity.put_metadata(key, value)
+    url = _url(attributes)
+    if url and kind in ("server", "client"):
+        entity.put_http_meta(http.URL, url)
+    if aws:
+        entity.set_aws(aws)
+
+
+def _aws_field(key: str, value: AttributeValue) -> Iterator[tuple[str, AttributeValue]]:
+    field = _AWS_FIELDS[key]
+    if field == "table_name" and not isinstance(value, str) and isinstance(value, Sequence):
+        if len(value) == 1:
+            yield "table_name", value[0]
+        else:
+            yield "table_names", list(value)
+    else:
+        yield field, value
+
+
+def _url(attributes: Mapping[str, AttributeValue]) -> str | None:
+    """The URL, with the route template for a path: a path holds ids, and X-Ray groups by URL."""
+    full = attributes.get("url.full")
+    if full:
+        return str(full)
+    path = attributes.get("http.route", attributes.get("url.path"))
+    if not path:
+        return None
+    host = attributes.get("server.address")
+    if not host:
+        return str(path)
+    port = f":{attributes['server.port']}" if "server.port" in attributes else ""
+    return f"{attributes.get('url.scheme', 'http')}://{host}{port}{path}"
+
+
+def _put_errors(entity: Any, span: FinishedSpan) -> None:
+    if span.error:
+        entity.add_error_flag()
+    if span.fault:
+        entity.add_fault_flag()
+    if span.throttled:
+        entity.add_throttle_flag()
+    if span.exceptions:
+        entity.cause = {
+            "working_directory": "",
+            "exceptions": [
+                _ExceptionDocument(exception, remote=span.kind in ("aws", "client"))
+                for exception in span.exceptions
+            ],
+        }
+    elif span.inherited_exception:
+        # By X-Ray's format, the id of an exception that is recorded in another subsegment.
+        entity.cause = span.inherited_exception
+
+
+class _ExceptionDocument:
+    """In the place of the SDK's Throwable, which marks the exception object itself."""
+
+    def __init__(self, exception: RecordedException, *, remote: bool) -> None:
+        self._exception = exception
+        self._remote = remote
+
+    def to_dict(self) -> dict[str, object]:
+        document: dict[str, object] = {
+            "id": self._exception.id,
+            "type": self._exception.type,
+            "message": self._exception.message,
+            "remote": self._remote,
+            "stack": [
+                {"path": path, "line": line, "label": label}
+                for path, line, label in reversed(self._exception.stack)
+            ],
+        }
+        if self._exception.caused_by:
+            document["cause"] = self._exception.caused_by
+        return document
+
+
+def _name(name: str) -> str:
+    return _NAME_CHARACTERS.sub("", name)[:_LONGEST_NAME].strip() or "unnamed"
+
+
+def _parse_address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"daemon address must be host:port, not {address!r}")
+    return host, int(port)

@@ -1,0 +1,116 @@
+"""What other components' tests need: spans in memory, and a daemon that keeps what it is sent."""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from libs.tracing._record import FinishedSpan
+from libs.tracing._sampling import SamplingRules
+from libs.tracing._tracer import Tracer, create_tracer
+
+Document = dict[str, Any]
+
+
+class InMemoryEmitter:
+    """Keeps every span, in the order of emission."""
+
+    def __init__(self) -> None:
+        self.spans: list[FinishedSpan] = []
+        self.closed = False
+
+    def emit(self, spans: Sequence[FinishedSpan]) -> None:
+        self.spans += spans
+
+    def close(self) -> None:
+        self.closed = True
+
+    def named(self, name: str) -> FinishedSpan:
+        """The one span of this name; AssertionError when there are none or several."""
+        found = [span for span in self.spans if span.name == name]
+        if len(found) != 1:
+            names = [span.name for span in self.spans]
+            raise AssertionError(f"{len(found)} spans are named {name!r}; there are {names}")
+        return found[0]
+
+
+def recording_tracer(service: str = "service-under-test") -> tuple[Tracer, InMemoryEmitter]:
+    """A tracer that samples everything (but health checks), with the emitter that it feeds."""
+    emitter = InMemoryEmitter()
+    tracer = create_tracer(
+        service=service,
+        version="0.0.0",
+        daemon_address=None,
+        rules=SamplingRules(default_rate=1.0),
+        random=random.Random(0),  # noqa: S311 - ids, not secrets
+        emitter=emitter,
+    )
+    return tracer, emitter
+
+
+class UdpCollector(asyncio.DatagramProtocol):
+    """Stands in for the X-Ray daemon on a free port of 127.0.0.1; an async context manager."""
+
+    def __init__(self) -> None:
+        self._documents: list[Document] = []
+        self._sizes: list[int] = []
+        self._arrived = asyncio.Event()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: self, local_addr=("127.0.0.1", 0)
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def address(self) -> str:
+        """The `daemon_address` for `create_tracer`."""
+        if self._transport is None:
+            raise RuntimeError("the collector is not running")
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return f"{host}:{port}"
+
+    @property
+    def datagram_sizes(self) -> list[int]:
+        """Bytes of each datagram so far, header included."""
+        return list(self._sizes)
+
+    def segments(self) -> list[Document]:
+        """Every document so far, also subsegments that came by themselves."""
+        return list(self._documents)
+
+    def entities(self) -> list[Document]:
+        """Every segment and subsegment so far, nested ones included, each with `parent_id`."""
+        return [entity for document in self._documents for entity in walk(document)]
+
+    async def wait_for(self, n: int, timeout: float = 5.0) -> list[Document]:
+        """The documents, once there are `n`; TimeoutError after `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            while len(self._documents) < n:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.segments()
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        header, _, body = data.partition(b"\n")
+        if json.loads(header) != {"format": "json", "version": 1}:
+            raise ValueError(f"not a segment header: {header!r}")
+        self._documents.append(json.loads(body))
+        self._sizes.append(len(data))
+        self._arrived.set()
+
+
+def walk(document: Mapping[str, Any]) -> Iterator[Document]:
+    """The document and everything nested in it, parents first."""
+    pending = [dict(document)]
+    while pending:
+        entity = pending.pop(0)
+        pending += [{"parent_id": entity["id"], **child} for child in entity.get("subsegments", [])]
+        yield entity
