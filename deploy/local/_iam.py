@@ -1,0 +1,62 @@
+"""One IAM role a service, which may do on AWS what the service's repository does and nothing else.
+
+The policies stand in `policies/<service>.json`, as IAM policy documents in which `${table_arn}` and
+`${bucket_arn}` are filled in. Knows no key, no table's content and nobody's credentials.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_aiobotocore_iam import IAMClient
+
+POLICIES = Path(__file__).absolute().parent / "policies"
+
+# As long as ECS lets the credentials of a task live. A pre-signed URL cannot outlive them.
+SESSION_SECONDS = 6 * 3600
+
+
+def role_name(service: str) -> str:
+    """The name of a service's role, from the name of its folder."""
+    return f"lyceum-{service.replace('_', '-')}"
+
+
+def policy_document(service: str, *, table_arn: str, bucket_arn: str) -> dict[str, Any]:
+    """The service's policy for this table and bucket; raises FileNotFoundError for an unknown service."""
+    text = (POLICIES / f"{service}.json").read_text(encoding="utf-8")
+    filled = text.replace("${table_arn}", table_arn).replace("${bucket_arn}", bucket_arn)
+    document: dict[str, Any] = json.loads(filled)
+    return document
+
+
+async def ensure_role(
+    client: "IAMClient", service: str, policy: dict[str, Any], *, assumed_by: str
+) -> str:
+    """Make or correct the service's role; gives its ARN. `assumed_by` is the ARN of who may take it."""
+    name = role_name(service)
+    trust = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"AWS": assumed_by}, "Action": "sts:AssumeRole"}
+            ],
+        }
+    )
+    try:
+        await client.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=trust,
+            MaxSessionDuration=SESSION_SECONDS,
+            Description=f"What the service {service} may do",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityAlreadyExists":
+            raise
+        await client.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+    await client.put_role_policy(
+        RoleName=name, PolicyName="repository", PolicyDocument=json.dumps(policy)
+    )
+    return (await client.get_role(RoleName=name))["Role"]["Arn"]
