@@ -1,0 +1,198 @@
+"""The one way from an event to a line: every logger, ours or the standard library's, ends here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from structlog.dev import ConsoleRenderer
+from structlog.typing import EventDict, WrappedLogger
+
+from libs.logging._context import bound
+from libs.logging._exceptions import active_exception, structured
+from libs.logging._values import redact_event
+from libs.timestamps import Clock, format_timestamp, utc_now
+
+Sink = Callable[[Mapping[str, object]], None]
+"""Takes a finished event: plain JSON values, redacted."""
+
+_OWN_FIELDS = ("timestamp", "level", "event", "service", "version", "logger", "exception")
+# C0 and C1 controls, line and paragraph separators, and what turns the direction of writing: a
+# terminal obeys them, so a value could forge lines or hide what follows it.
+_TERMINAL_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `configure` decided; replaced as a whole."""
+
+    service: str
+    version: str
+    level: int
+    clock: Clock
+    sink: Sink
+
+
+class StreamSink:
+    """Writes each event as one line: JSON, or aligned and coloured text for a person."""
+
+    def __init__(self, stream: TextIO, *, pretty: bool) -> None:
+        self._stream = stream
+        self._render: Callable[[Mapping[str, object]], str] = (
+            _PrettyRenderer() if pretty else _render_json
+        )
+        # Re-entrant: a signal handler may log while its own thread is writing.
+        self._lock = threading.RLock()
+
+    def __call__(self, event: Mapping[str, object]) -> None:
+        line = self._render(event) + "\n"
+        with self._lock:
+            try:
+                self._stream.write(line)
+            except UnicodeEncodeError:
+                self._stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
+            self._stream.flush()
+
+
+class Pipeline:
+    """Holds the settings in force and takes every event to their sink.
+
+    Logging is one per process, as standard output is; this object is that one place.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def emit(
+        self, level: int, event: object, values: Mapping[str, object], *, logger: str | None
+    ) -> None:
+        """Complete, redact and write one event. Never raises: a log line is not worth a request."""
+        settings = self.settings
+        if level < settings.level:
+            return
+        try:
+            try:
+                finished = _finished(settings, level, event, values, logger)
+            except Exception as failure:
+                finished = _failure_event(settings, logger, failure)
+            settings.sink(finished)
+        except Exception:  # noqa: S110 - the stream is gone, so there is nowhere left to say it
+            pass
+
+
+def _finished(
+    settings: Settings, level: int, event: object, values: Mapping[str, object], logger: str | None
+) -> Mapping[str, object]:
+    own = dict(values)
+    error = active_exception(own.pop("exc_info", None))
+    # In the order of what to keep when an event is too large and its end is cut.
+    entry: EventDict = {"event": event}
+    if logger is not None:
+        entry["logger"] = logger
+    for name, value in bound().items():
+        entry[_free(name)] = value
+    if error is not None:
+        entry["exception"] = structured(error)
+    for name, value in own.items():
+        entry[_free(name)] = value
+    return {
+        "timestamp": format_timestamp(settings.clock()),
+        "level": logging.getLevelName(level).lower(),
+        "service": settings.service,
+        "version": settings.version,
+        **redact_event(None, "", entry),
+    }
+
+
+def _free(name: str) -> str:
+    """A value cannot take the place of a field that the pipeline itself vouches for."""
+    return f"{name}_" if name in _OWN_FIELDS else name
+
+
+def _failure_event(settings: Settings, logger: str | None, failure: Exception) -> dict[str, object]:
+    return {
+        "timestamp": format_timestamp(utc_now()),
+        "level": "error",
+        "event": "log_event_failed",
+        "service": settings.service,
+        "version": settings.version,
+        "logger": logger,
+        "errorType": type(failure).__name__,
+    }
+
+
+def _render_json(event: Mapping[str, object]) -> str:
+    # ASCII only: every control character and line separator, in whatever script, is escaped, and
+    # no stream encoding can fail.
+    return json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+class _PrettyRenderer:
+    def __init__(self) -> None:
+        self._console = ConsoleRenderer(sort_keys=False, pad_event_to=32)
+
+    def __call__(self, event: Mapping[str, object]) -> str:
+        safe = _printable(event)
+        assert isinstance(safe, dict)
+        error = safe.pop("exception", None)
+        if isinstance(error, dict):
+            safe["exception"] = "\n".join(_exception_lines(error, "  "))
+        for redundant in ("service", "version"):
+            safe.pop(redundant, None)
+        return str(self._console(_UNUSED_LOGGER, "", safe))
+
+
+_UNUSED_LOGGER: WrappedLogger = None
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return _TERMINAL_CONTROL.sub(lambda match: repr(match[0])[1:-1], value)
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return value
+
+
+def _exception_lines(error: Mapping[str, object], indent: str) -> list[str]:
+    lines = [f"{indent}{error.get('type')}: {error.get('message')}"]
+    for part in ("notes", "frames"):
+        listed = error.get(part)
+        lines += [f"{indent}  {item}" for item in listed] if isinstance(listed, list) else []
+    members = error.get("exceptions")
+    for member in members if isinstance(members, list) else []:
+        if isinstance(member, Mapping):
+            lines += [f"{indent}  one of the group:", *_exception_lines(member, indent + "    ")]
+    for link, words in (("cause", "caused by"), ("context", "while handling")):
+        linked = error.get(link)
+        if isinstance(linked, Mapping):
+            lines += [f"{indent}{words}:", *_exception_lines(linked, indent)]
+    return lines
+
+
+class _Stdout:
+    """Standard output as it is at the time of writing, which tests and supervisors replace."""
+
+    def __call__(self, event: Mapping[str, object]) -> None:
+        StreamSink(sys.stdout, pretty=sys.stdout.isatty())(event)
+
+
+PIPELINE = Pipeline(
+    # Until `configure` is called, events are redacted all the same.
+    Settings(
+        service="unconfigured",
+        version="unknown",
+        level=logging.INFO,
+        clock=utc_now,
+        sink=_Stdout(),
+    )
+)
