@@ -1,0 +1,34 @@
+"""AWS for every service: clients opened once, calls that are guarded, traced and classified,
+attribute values without loss, and pre-signed URLs."""
+
+from libs.aws._clients import S3, Clients, DynamoDB, open_clients
+from libs.aws._errors import (
+    ConditionFailed,
+    DependencyError,
+    DependencyUnavailable,
+    NotFound,
+    RequestRejected,
+    Throttled,
+    classify,
+)
+from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
+from libs.aws._settings import AwsSettings
+
+__all__ = [
+    "S3",
+    "AwsSettings",
+    "Clients",
+    "ConditionFailed",
+    "DependencyError",
+    "DependencyUnavailable",
+    "DynamoDB",
+    "NotFound",
+    "RequestRejected",
+    "Throttled",
+    "classify",
+    "marshal",
+    "marshal_value",
+    "open_clients",
+    "unmarshal",
+    "unmarshal_value",
+]

@@ -1,0 +1,71 @@
+"""HTTP for every service: the application factory, problem+json, strict input, conditional
+requests, signed cursors, operations endpoints and the graceful drain."""
+
+from libs.http._app import Lifespan, create_app
+from libs.http._authentication import Verifier, forbidden, principal, require
+from libs.http._conditional import (
+    EntityTags,
+    encode_json,
+    if_match,
+    json_response,
+    precondition_failed,
+    require_if_match,
+    version_etag,
+)
+from libs.http._cursor import MAX_CURSOR_CHARACTERS, CursorCodec
+from libs.http._errors import ProblemMapping, unavailable
+from libs.http._json import read_json
+from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
+from libs.http._operations import PUBLIC_PATHS
+from libs.http._problem import FieldError, Problem
+from libs.http._server import Listener, event_loop_factory, run, serve
+from libs.http._validation import (
+    DecimalInteger,
+    Identifier,
+    Schema,
+    UtcTimestamp,
+    parse_body,
+    parse_query,
+    path_identifier,
+    validate_body,
+)
+
+__all__ = [
+    "BREAKERS",
+    "DRAIN",
+    "MAX_CURSOR_CHARACTERS",
+    "PUBLIC_PATHS",
+    "REQUEST_ID",
+    "CursorCodec",
+    "DecimalInteger",
+    "EntityTags",
+    "FieldError",
+    "Identifier",
+    "Lifespan",
+    "Listener",
+    "Problem",
+    "ProblemMapping",
+    "Schema",
+    "ServiceInfo",
+    "UtcTimestamp",
+    "Verifier",
+    "create_app",
+    "encode_json",
+    "event_loop_factory",
+    "forbidden",
+    "if_match",
+    "json_response",
+    "parse_body",
+    "parse_query",
+    "path_identifier",
+    "precondition_failed",
+    "principal",
+    "read_json",
+    "require",
+    "require_if_match",
+    "run",
+    "serve",
+    "unavailable",
+    "validate_body",
+    "version_etag",
+]

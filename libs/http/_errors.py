@@ -1,0 +1,166 @@
+"""Which problem an exception is: the one place where failures get their status.
+
+Owns the mapping of aiohttp's errors, of the libraries' errors and of a service's own, and what is
+logged about each. Never lets a traceback or an exception's text reach a client.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_protocol import RequestPayloadError
+
+from libs.auth import InvalidTokenError, KeysUnavailableError
+from libs.aws import DependencyError
+from libs.circuit_breaker import CircuitOpenError
+from libs.http._keys import REQUEST_ID, SPAN
+from libs.http._problem import Problem, problem_response, status_phrase
+from libs.logging import get_logger
+
+ProblemMapping = Mapping[type[Exception], Callable[[Exception], Problem]]
+
+DEFAULT_RETRY_AFTER_SECONDS = 1
+
+_log = get_logger(__name__)
+
+_HTTP_CODES = {
+    400: "malformed_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    417: "expectation_failed",
+}
+_HTTP_DETAILS = {
+    404: "There is no such path here.",
+    405: "This path does not take this method; Allow names those it takes.",
+    417: "The only expectation this server meets is 100-continue.",
+}
+
+
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """A Retry-After header (RFC 9110, 10.2.3): whole seconds, at least one."""
+    if seconds is None or not math.isfinite(seconds):
+        return {"Retry-After": str(DEFAULT_RETRY_AFTER_SECONDS)}
+    return {"Retry-After": str(max(DEFAULT_RETRY_AFTER_SECONDS, math.ceil(seconds)))}
+
+
+def unavailable(detail: str, *, retry_after_seconds: float | None = None) -> Problem:
+    """The problem 503: a dependency cannot serve this now, trying again later may help."""
+    return Problem(503, "dependency_unavailable", detail, headers=retry_after(retry_after_seconds))
+
+
+def http_exception_problem(error: web.HTTPException) -> Problem:
+    """One of aiohttp's own errors as a problem, with the headers that belong to its status."""
+    code = _HTTP_CODES.get(error.status)
+    if code is None:
+        code = status_phrase(error.status).lower().replace(" ", "_").replace("-", "_")
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    detail = _HTTP_DETAILS.get(error.status, f"{status_phrase(error.status)}.")
+    return Problem(error.status, code, detail, headers=headers)
+
+
+def invalid_token_problem(error: InvalidTokenError) -> Problem:
+    """RFC 6750, section 3: what is wrong with the token, in words that are safe to show."""
+    description = "".join(
+        character
+        for character in error.description
+        if 0x20 <= ord(character) < 0x7F and character not in '"\\'
+    )
+    return Problem(
+        401,
+        "invalid_token",
+        f"The access token is not accepted: {description}.",
+        headers={
+            "WWW-Authenticate": f'Bearer error="invalid_token", error_description="{description}"'
+        },
+    )
+
+
+def problem_of(error: Exception, problems: ProblemMapping) -> Problem | None:
+    """The problem that `error` is, or None when nobody expected it.
+
+    A service's own mapping comes first, by the most specific class.
+    """
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, Problem):
+        return error
+    for kind in type(error).__mro__:
+        make = problems.get(kind)
+        if make is not None:
+            return make(error)
+    match error:
+        case web.HTTPException():
+            return http_exception_problem(error) if error.status >= 400 else None
+        case InvalidTokenError():
+            return invalid_token_problem(error)
+        case CircuitOpenError():
+            return unavailable(
+                "A dependency is failing and is left alone for a moment.",
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        case DependencyError():
+            return unavailable(
+                "A dependency could not serve this request.",
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        case KeysUnavailableError():
+            return unavailable("The keys that verify access tokens cannot be had at the moment.")
+        case TimeoutError():
+            return unavailable("A dependency did not answer in time.")
+        case RequestPayloadError():
+            return Problem(400, "malformed_request", "The body is not framed as HTTP requires.")
+    return None
+
+
+def problem_middleware(
+    problems: ProblemMapping,
+) -> Middleware:
+    """Turn every exception below into its problem; cancellation passes through untouched."""
+
+    @web.middleware
+    async def map_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ConnectionError as error:
+            # The client hung up while its body was read: there is nobody to answer.
+            if request.transport is None:
+                raise
+            return _answer(request, error, problems)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return _answer(request, error, problems)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            return _answer(request, error, problems)
+
+    return map_problems
+
+
+def _answer(request: web.Request, error: Exception, problems: ProblemMapping) -> web.Response:
+    problem = problem_of(error, problems)
+    if problem is None:
+        _log.exception("unhandled_error", exc_info=error)
+        problem = Problem(
+            500, "internal_error", "Something is wrong on our side; the requestId finds it."
+        )
+    elif problem.status >= 500:
+        _log.warning(
+            "dependency_unavailable",
+            code=problem.code,
+            error=type(error).__name__,
+            dependency=getattr(error, "dependency", getattr(error, "name", None)),
+            operation=getattr(error, "operation", None),
+        )
+    span = request.get(SPAN)
+    if span is not None:
+        span.record_error(error, fault=problem.status >= 500)
+    return problem_response(
+        problem, path=request.rel_url.raw_path, request_id=request.get(REQUEST_ID, "")
+    )

@@ -1,0 +1,53 @@
+"""Typed keys under which the layers of one request and one application find each other's state.
+
+Owns only the keys. No layer reaches into another by a string.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from libs.auth import Principal
+from libs.circuit_breaker import CircuitBreakerRegistry
+from libs.tracing import Span
+
+REQUEST_ID = web.RequestKey("request_id", str)
+PRINCIPAL = web.RequestKey("principal", Principal)
+SPAN = web.RequestKey("span", Span)
+
+
+@dataclass(frozen=True)
+class ServiceInfo:
+    """What `/version` says: the service's name and version, git revision and image hash."""
+
+    name: str
+    version: str
+    revision: str
+    image_hash: str
+
+
+@dataclass
+class Drain:
+    """Whether the process is on its way out, and which requests are still being answered."""
+
+    draining: bool = False
+    requests: dict[web.BaseRequest, "asyncio.Task[object]"] = field(default_factory=dict)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def enter(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
+        """A request begins to be answered by `task`."""
+        self.requests[request] = task
+        self.idle.clear()
+
+    def leave(self, request: web.BaseRequest) -> None:
+        """The request's answer is decided."""
+        self.requests.pop(request, None)
+        if not self.requests:
+            self.idle.set()
+
+
+SERVICE = web.AppKey("service", ServiceInfo)
+DRAIN = web.AppKey("drain", Drain)
+BREAKERS = web.AppKey("breakers", CircuitBreakerRegistry)
+MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)

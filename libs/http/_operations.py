@@ -1,0 +1,105 @@
+"""The paths that every service has for those who run it: health, readiness, version, contract.
+
+Owns these five answers. Liveness says only whether a restart would help; readiness covers
+configuration and keys and never a dependency that a breaker guards: one short failure of a
+database must not take every task out of service.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from libs.http._conditional import encode_json, json_response
+from libs.http._docs import DOCS_POLICY, render_docs
+from libs.http._errors import retry_after
+from libs.http._keys import BREAKERS, DRAIN, SERVICE
+from libs.http._problem import FieldError, Problem
+
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/openapi.json", "/docs"})
+
+
+def operation_routes(
+    *, openapi: Mapping[str, object], readiness: Mapping[str, Callable[[], bool]]
+) -> list[web.RouteDef]:
+    """The routes of /healthz, /readyz, /version, /openapi.json and /docs."""
+    return [
+        web.get("/healthz", _healthz),
+        web.get("/readyz", _readyz(readiness)),
+        web.get("/version", _version),
+        web.get("/openapi.json", _contract(openapi)),
+        web.get("/docs", _docs(openapi)),
+    ]
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return json_response(request, {"status": "ok"}, cache_control="no-store", vary=())
+
+
+def _readyz(readiness: Mapping[str, Callable[[], bool]]) -> Handler:
+    async def readyz(request: web.Request) -> web.StreamResponse:
+        draining = request.app[DRAIN].draining
+        failing = sorted(name for name, is_ready in readiness.items() if not is_ready())
+        if draining or failing:
+            raise Problem(
+                503,
+                "draining" if draining else "not_ready",
+                "The process is shutting down." if draining else "The process is not ready yet.",
+                errors=[FieldError(f"/checks/{name}", "is not ready") for name in failing],
+                headers=retry_after(None),
+            )
+        breakers = {
+            snapshot.name: snapshot.state.value for snapshot in request.app[BREAKERS].snapshots()
+        }
+        body = {
+            "status": "ready",
+            "checks": {name: "ready" for name in sorted(readiness)},
+            "breakers": breakers,
+        }
+        return json_response(request, body, cache_control="no-store", vary=())
+
+    return readyz
+
+
+async def _version(request: web.Request) -> web.Response:
+    service = request.app[SERVICE]
+    body = {
+        "service": service.name,
+        "version": service.version,
+        "revision": service.revision,
+        "imageHash": service.image_hash,
+    }
+    return json_response(request, body, cache_control="no-cache", vary=())
+
+
+def _contract(openapi: Mapping[str, object]) -> Handler:
+    body = encode_json(openapi)
+    etag = _content_etag(body)
+
+    async def contract(request: web.Request) -> web.StreamResponse:
+        return json_response(request, body, etag=etag, cache_control="no-cache", vary=())
+
+    return contract
+
+
+def _docs(openapi: Mapping[str, object]) -> Handler:
+    page = render_docs(openapi).encode()
+
+    async def docs(request: web.Request) -> web.StreamResponse:
+        return web.Response(
+            body=page,
+            content_type="text/html",
+            charset="utf-8",
+            headers={
+                "Cache-Control": "no-cache",
+                "Content-Security-Policy": DOCS_POLICY,
+                "Referrer-Policy": "no-referrer",
+            },
+        )
+
+    return docs
+
+
+def _content_etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'

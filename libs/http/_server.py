@@ -1,0 +1,322 @@
+"""The process around an application: the listener, the signals and the way out.
+
+Owns the event loop, the socket and the drain: readiness turns 503 first, then the listener closes
+and requests in flight finish within a bound, then keep-alive connections and clients close, and
+the process exits with 0. Knows nothing of what the application does.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from libs.http._access_log import SERVER, UNMATCHED_ROUTE
+from libs.http._errors import http_exception_problem
+from libs.http._keys import DRAIN, REQUEST_ID, Drain
+from libs.http._problem import Problem, problem_response
+from libs.logging import get_logger
+
+# Longer than a load balancer's idle time-out (60 s on AWS), so that it is never the target that
+# closes a connection which the load balancer is about to use.
+KEEPALIVE_SECONDS = 75.0
+# A token may have 8 KiB (libs.auth decides about that), its header line a little more.
+MAX_HEADER_FIELD_BYTES = 16_384
+# What is left for the last bytes of answers that are already decided.
+_FLUSH_SECONDS = 1.0
+
+_log = get_logger(__name__)
+
+
+class Listener:
+    """An application that is being served; `port` is the bound one, also when 0 was asked for."""
+
+    def __init__(self, runner: web.AppRunner, server: asyncio.Server, drain: Drain) -> None:
+        self._runner = runner
+        self._server = server
+        self._drain = drain
+        self.port: int = server.sockets[0].getsockname()[1]
+
+    async def drain(
+        self,
+        *,
+        drain_seconds: float,
+        readiness_notice_seconds: float = 0.0,
+        hurry: asyncio.Event | None = None,
+    ) -> bool:
+        """Stop taking requests and let those in flight finish; True when all of them did.
+
+        For `readiness_notice_seconds` /readyz says 503 while requests are still taken, so that
+        whoever routes to this process looks elsewhere. Both waits together last `drain_seconds`
+        at most, and end when `hurry` is set. What is then still running is cancelled.
+        """
+        self._drain.draining = True
+        hurry = hurry or asyncio.Event()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + drain_seconds
+        await _wait(hurry, min(readiness_notice_seconds, drain_seconds))
+        self._server.close()
+        # One turn of the loop for connections that were accepted and not yet read.
+        await asyncio.sleep(0)
+        self._close_idle_connections()
+        finished = True
+        if self._drain.requests:
+            self._drain.idle.clear()
+            await _wait_either(self._drain.idle, hurry, deadline - loop.time())
+            finished = not self._drain.requests
+            left = list(self._drain.requests.values())
+            for task in left:
+                task.cancel()
+            if left:
+                _log.warning("drain_bound_exceeded", cancelled=len(left))
+                await asyncio.wait(left, timeout=_FLUSH_SECONDS)
+        return finished
+
+    async def close(self) -> None:
+        """Close the listener, every connection and, through the lifespans, every client."""
+        self._server.close()
+        await self._runner.cleanup()
+
+    def _close_idle_connections(self) -> None:
+        # Not aiohttp's own pre_shutdown: it also stops reading the bodies of requests in flight.
+        # A busy connection closes after its answer, which says `Connection: close`.
+        assert self._runner.server is not None
+        busy = {id(request.protocol) for request in self._drain.requests}
+        for connection in self._runner.server.connections:
+            if id(connection) not in busy:
+                connection.close()
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, *, host: str, port: int, keepalive_seconds: float = KEEPALIVE_SECONDS
+) -> AsyncIterator[Listener]:
+    """Serve `app` on `host` and `port` (0: any free one), started before the listener opens.
+
+    Raises what a lifespan raises, and OSError when the address is taken.
+    """
+    # handler_cancellation: work for a client that has hung up is stopped.
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=_FLUSH_SECONDS
+    )
+    try:
+        await runner.setup()
+        manager = runner.server
+        assert manager is not None
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: ProblemRequestHandler(
+                manager,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type]
+                keepalive_timeout=keepalive_seconds,
+                max_field_size=MAX_HEADER_FIELD_BYTES,
+                auto_decompress=False,
+            ),
+            host,
+            port,
+            backlog=1024,
+        )
+    except BaseException:
+        await runner.cleanup()
+        raise
+    listener = Listener(runner, server, app[DRAIN])
+    try:
+        yield listener
+    finally:
+        await listener.close()
+
+
+def run(
+    create: Callable[[], Awaitable[web.Application] | web.Application],
+    *,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    readiness_notice_seconds: float = 0.5,
+) -> int:
+    """Run a service until SIGTERM or SIGINT; the process's exit code.
+
+    0 after a drain, also one whose bound was exceeded; 1 when it could not start, with one log
+    line that says why. A second signal ends the drain at once. `drain_seconds` must be smaller
+    than what the platform waits before it kills (ECS `stopTimeout`).
+    """
+    with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
+        return runner.run(
+            _main(
+                create,
+                host=host,
+                port=port,
+                drain_seconds=drain_seconds,
+                readiness_notice_seconds=readiness_notice_seconds,
+            )
+        )
+
+
+def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop's loop where uvloop is installed, the standard one elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+async def _main(
+    create: Callable[[], Awaitable[web.Application] | web.Application],
+    *,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    readiness_notice_seconds: float,
+) -> int:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    serving = asyncio.ensure_future(
+        _serve_until(
+            create,
+            host=host,
+            port=port,
+            stop=stop,
+            hurry=hurry,
+            drain_seconds=drain_seconds,
+            readiness_notice_seconds=readiness_notice_seconds,
+        )
+    )
+    return await serving
+
+
+async def _serve_until(
+    create: Callable[[], Awaitable[web.Application] | web.Application],
+    *,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+    drain_seconds: float,
+    readiness_notice_seconds: float,
+) -> int:
+    async with contextlib.AsyncExitStack() as stack:
+        starting = asyncio.ensure_future(_start(stack, create, host=host, port=port))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            _log.info("stopped", started=False)
+            return 0
+        try:
+            listener = starting.result()
+        except OSError as error:
+            _log.error("start_failed", host=host, port=port, error=str(error))
+            return 1
+        except Exception as error:
+            _log.exception("start_failed", exc_info=error)
+            return 1
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        _log.info("listening", host=host, port=listener.port, loop=_loop_name())
+        await stop.wait()
+        _log.info("draining", inFlight=len(listener._drain.requests))
+        finished = await listener.drain(
+            drain_seconds=drain_seconds,
+            readiness_notice_seconds=readiness_notice_seconds,
+            hurry=hurry,
+        )
+    _log.info("stopped", drained=finished)
+    return 0
+
+
+async def _start(
+    stack: contextlib.AsyncExitStack,
+    create: Callable[[], Awaitable[web.Application] | web.Application],
+    *,
+    host: str,
+    port: int,
+) -> Listener:
+    made = create()
+    app = made if isinstance(made, web.Application) else await made
+    return await stack.enter_async_context(serve(app, host=host, port=port))
+
+
+class ProblemRequestHandler(web.RequestHandler):
+    """aiohttp's protocol, with problems in place of its own text for what never becomes a request
+    and for what fails before the first middleware."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to bytes that are not an HTTP request, and to a failure outside the layers.
+
+        Logged as one line: whoever sends noise must not fill the log with tracebacks.
+        """
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has already begun")
+        if status < 500:
+            problem = Problem(status, "malformed_request", "This is not a valid HTTP request.")
+            _log.warning("request", status=status, route=UNMATCHED_ROUTE, reason=type(exc).__name__)
+        else:
+            problem = Problem(
+                500, "internal_error", "Something is wrong on our side; the requestId finds it."
+            )
+            _log.error("unhandled_error", status=500, route=UNMATCHED_ROUTE, exc_info=exc)
+        response = _outside_response(problem, request)
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """As aiohttp's, once an error that was raised before the first middleware is a problem."""
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            _log.warning("request", status=resp.status, route=UNMATCHED_ROUTE)
+            resp = _outside_response(http_exception_problem(resp), request)
+        return await super().finish_response(request, resp, start_time)
+
+
+def _outside_response(problem: Problem, request: web.BaseRequest) -> web.Response:
+    request_id = request.get(REQUEST_ID) or uuid.uuid4().hex
+    response = problem_response(problem, path=request.rel_url.raw_path, request_id=request_id)
+    response.headers["X-Request-Id"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Server"] = SERVER
+    return response
+
+
+def _loop_name() -> str:
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
+
+
+async def _wait_either(first: asyncio.Event, second: asyncio.Event, seconds: float) -> None:
+    waits = {asyncio.ensure_future(first.wait()), asyncio.ensure_future(second.wait())}
+    try:
+        await asyncio.wait(waits, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
