@@ -1,0 +1,1 @@
+"""The Course Catalog: courses as learners browse them and authors keep them."""

@@ -1,0 +1,1 @@
+"""What a course is, how it changes and how courses are found; knows neither HTTP nor DynamoDB."""

@@ -1,0 +1,105 @@
+"""Single courses, read from the repository, and from memory while that fails.
+
+Owns the bounded memory of what was read and the rule of when it may be shown. Knows neither HTTP
+nor the store; what a course looks like is the given `render`'s business.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.course_catalog.domain.course import Course, Status
+from services.course_catalog.domain.errors import CatalogUnavailableError
+from services.course_catalog.domain.repository import CourseRepository
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A rendered course. `age` in seconds where it comes from memory, None when just read."""
+
+    body: bytes
+    version: int
+    status: Status
+    age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    document: Document
+    read_at: float
+
+
+class CourseDocuments:
+    """Courses by id, each read kept for the time when reading fails.
+
+    `known_status` is the directory's: a course it has no longer was deleted after it was kept and
+    is not shown, and a newer status than the kept one counts. `max_bytes` bounds the sum of the
+    kept bodies (the least recently used goes first), `max_age` the seconds for which one is good.
+    """
+
+    def __init__(
+        self,
+        repository: CourseRepository,
+        *,
+        render: Callable[[Course], bytes],
+        known_status: Callable[[str], Status | None],
+        monotonic: Callable[[], float],
+        max_bytes: int,
+        max_age: float,
+    ) -> None:
+        self._repository = repository
+        self._render = render
+        self._known_status = known_status
+        self._monotonic = monotonic
+        self._max_bytes = max_bytes
+        self._max_age = max_age
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._bytes = 0
+
+    async def get(self, course_id: str) -> Document | None:
+        """The course, None where there is none.
+
+        Raises CatalogUnavailableError when it can neither be read nor is remembered.
+        """
+        try:
+            course = await self._repository.get(course_id)
+        except CatalogUnavailableError:
+            remembered = self._remembered(course_id)
+            if remembered is None:
+                raise
+            return remembered
+        if course is None:
+            self._forget(course_id)
+            return None
+        document = Document(self._render(course), course.version, course.status)
+        self._keep(course_id, document)
+        return document
+
+    def _remembered(self, course_id: str) -> Document | None:
+        kept = self._kept.get(course_id)
+        status = self._known_status(course_id)
+        if kept is None or status is None:
+            return None
+        age = self._monotonic() - kept.read_at
+        if age > self._max_age:
+            self._forget(course_id)
+            return None
+        self._kept.move_to_end(course_id)
+        return Document(kept.document.body, kept.document.version, status, age)
+
+    def _keep(self, course_id: str, document: Document) -> None:
+        self._forget(course_id)
+        if len(document.body) > self._max_bytes:
+            return
+        self._kept[course_id] = _Kept(document, self._monotonic())
+        self._bytes += len(document.body)
+        while self._bytes > self._max_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= len(oldest.document.body)
+
+    def _forget(self, course_id: str) -> None:
+        kept = self._kept.pop(course_id, None)
+        if kept is not None:
+            self._bytes -= len(kept.document.body)

@@ -1,0 +1,405 @@
+"""The directory: every course's summary in memory, in every order and under every filter.
+
+Owns the answer to "which courses, from where, how many" without input or output. Where summaries
+come from and how often is `directory_refresh`'s business; what they look like to a client is the
+given `render`'s. Synchronous throughout, so that a page is always cut from one state.
+
+Sized for 100,000 courses: a summary is kept once, rendered; orders and filters are arrays of slot
+numbers (four bytes a course), searched by bisection, so that a page costs the same at any depth.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from sys import intern
+
+from services.course_catalog.domain.course import Change, Level, Status, Summary, Tombstone
+from services.course_catalog.domain.search import fold, is_unspaced, query_words, words
+
+# Up to so many candidates are picked and sorted; more are met while walking along the order.
+_FEW = 1_500
+# A query's word of at least this length is also found as the beginning of a word.
+_PREFIX_LENGTH = 3
+# Inserting one slot into an order costs about as much as sorting so many that are nearly sorted.
+_INSERTION_COST = 20
+# A sort key must fit into a cursor; what is equal so far is ordered by id.
+_TITLE_KEY_LENGTH = 64
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+SortValue = int | str
+SortKey = tuple[SortValue, str]
+
+
+class Sort(StrEnum):
+    """The orders of a listing; ties are ordered by id."""
+
+    OLDEST = "publishedAt"
+    NEWEST = "-publishedAt"
+    TITLE = "title"
+    TITLE_DESCENDING = "-title"
+    LEAST_RECENTLY_UPDATED = "updatedAt"
+    MOST_RECENTLY_UPDATED = "-updatedAt"
+
+    @property
+    def descending(self) -> bool:
+        return self.value.startswith("-")
+
+    @property
+    def field(self) -> str:
+        """What is compared: publishedAt, title or updatedAt."""
+        return self.value.removeprefix("-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which courses, in which order. None means: no matter."""
+
+    status: Status = Status.PUBLISHED
+    q: str | None = None
+    tag: str | None = None
+    level: Level | None = None
+    language: str | None = None
+    updated_since: datetime | None = None
+    ids: frozenset[str] | None = None
+    sort: Sort = Sort.NEWEST
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rendered summaries, and the key of the last one where more follow."""
+
+    items: Sequence[bytes]
+    resume_after: SortKey | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A course as the directory keeps it. `published` and `updated` are milliseconds."""
+
+    id: str
+    version: int
+    status: Status
+    published: int
+    updated: int
+    title: str
+    facets: tuple[str, ...]
+    rendered: bytes
+    words: tuple[str, ...]
+
+
+class Directory:
+    """Summaries of courses in every status, found by id, filter, words and order."""
+
+    def __init__(self, render: Callable[[Summary], bytes]) -> None:
+        self._render = render
+        self._slots: dict[str, int] = {}
+        self._entries: list[_Entry | None] = []
+        self._free: list[int] = []
+        self._shelves: dict[str, _Shelf] = {}
+        self._index = _WordIndex()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def status(self, course_id: str) -> Status | None:
+        """The status of a known course, None for one that is not known."""
+        slot = self._slots.get(course_id)
+        return None if slot is None else self._entry(slot).status
+
+    def apply(self, change: Change) -> bool:
+        """Take in what happened to one course; whether it was news.
+
+        What is as old as what is known, or older, changes nothing: changes may come in any order
+        and any number of times.
+        """
+        slot = self._slots.get(change.id)
+        if slot is not None:
+            if change.version <= self._entry(slot).version:
+                return False
+            self._remove(slot)
+        elif isinstance(change, Tombstone):
+            return False
+        if isinstance(change, Summary):
+            self._add(change)
+        return True
+
+    def settle(self) -> None:
+        """Put what was applied into order now, so that no page has to wait for it."""
+        for shelf in self._shelves.values():
+            shelf.settle()
+
+    def retain(self, ids: set[str]) -> int:
+        """Forget every course but these; how many that were."""
+        gone = [slot for course_id, slot in self._slots.items() if course_id not in ids]
+        for slot in gone:
+            self._remove(slot)
+        return len(gone)
+
+    def page(self, query: Query, *, limit: int, after: SortKey | None = None) -> Page:
+        """At most `limit` courses that match, beginning after the sort key `after`.
+
+        A course that has gone meanwhile still marks a place: only its key counts.
+        """
+        slots: list[int] = []
+        for slot in self._matching(query, after):
+            if len(slots) == limit:
+                return Page(
+                    [self._entry(found).rendered for found in slots],
+                    _key_of(query.sort)(self._entry(slots[-1])),
+                )
+            slots.append(slot)
+        return Page([self._entry(found).rendered for found in slots], None)
+
+    def _matching(self, query: Query, after: SortKey | None) -> Iterator[int]:
+        facets = _query_facets(query)
+        shelves = [self._shelves.get(facet) for facet in facets]
+        if None in shelves:
+            return iter(())
+        shelf = min((shelf for shelf in shelves if shelf is not None), key=len)
+        since = None if query.updated_since is None else _ceil_milliseconds(query.updated_since)
+        candidates = self._candidates(query, shelf, since)
+
+        def matches(slot: int) -> bool:
+            entry = self._entry(slot)
+            return (
+                (since is None or entry.updated >= since)
+                and (candidates is None or slot in candidates)
+                and all(facet in entry.facets for facet in facets)
+            )
+
+        key = _key_of(query.sort)
+        if candidates is not None and len(candidates) <= _FEW:
+            return self._few(filter(matches, candidates), query.sort, after)
+        order = shelf.order(query.sort.field)
+
+        def slot_key(slot: int) -> SortKey:
+            return key(self._entry(slot))
+
+        if query.sort.descending:
+            end = len(order) if after is None else bisect_left(order, after, key=slot_key)
+            walk: Iterable[int] = (order[place] for place in range(end - 1, -1, -1))
+        else:
+            begin = 0 if after is None else bisect_right(order, after, key=slot_key)
+            walk = (order[place] for place in range(begin, len(order)))
+        if len(facets) == 1 and candidates is None and since is None:
+            return iter(walk)  # the shelf holds nothing else
+        return filter(matches, walk)
+
+    def _few(self, slots: Iterable[int], sort: Sort, after: SortKey | None) -> Iterator[int]:
+        key = _key_of(sort)
+        keyed = ((key(self._entry(slot)), slot) for slot in slots)
+        if sort.descending:
+            found = sorted(
+                (pair for pair in keyed if after is None or pair[0] < after), reverse=True
+            )
+        else:
+            found = sorted(pair for pair in keyed if after is None or pair[0] > after)
+        return (slot for _, slot in found)
+
+    def _candidates(self, query: Query, shelf: _Shelf, since: int | None) -> set[int] | None:
+        """The slots that words, ids or a recent change narrow the search to, None for all."""
+        narrowed: set[int] | None = None
+        if query.ids is not None:
+            narrowed = {self._slots[known] for known in query.ids if known in self._slots}
+        if query.q is not None:
+            found = self._index.search(query_words(query.q))
+            narrowed = found if narrowed is None else narrowed & found
+        if narrowed is None and since is not None:
+            order = shelf.order("updatedAt")
+            begin = bisect_left(order, since, key=lambda slot: self._entry(slot).updated)
+            if len(order) - begin <= _FEW:
+                narrowed = set(order[begin:])
+        return narrowed
+
+    def _entry(self, slot: int) -> _Entry:
+        entry = self._entries[slot]
+        assert entry is not None
+        return entry
+
+    def _add(self, summary: Summary) -> None:
+        entry = _entry_of(summary, self._render(summary))
+        if self._free:
+            slot = heapq.heappop(self._free)
+            self._entries[slot] = entry
+        else:
+            slot = len(self._entries)
+            self._entries.append(entry)
+        self._slots[entry.id] = slot
+        for facet in entry.facets:
+            shelf = self._shelves.get(facet)
+            if shelf is None:
+                shelf = self._shelves[facet] = _Shelf(self._entry)
+            shelf.add(slot)
+        self._index.add(slot, entry.words)
+
+    def _remove(self, slot: int) -> None:
+        entry = self._entry(slot)
+        for facet in entry.facets:
+            shelf = self._shelves[facet]
+            shelf.remove(slot)
+            if not shelf:
+                del self._shelves[facet]
+        self._index.remove(slot, entry.words)
+        del self._slots[entry.id]
+        self._entries[slot] = None
+        heapq.heappush(self._free, slot)
+
+
+class _Shelf:
+    """The slots of the courses that share a facet, in each of the three orders, ascending.
+
+    A new slot waits until an order is asked for: putting a whole catalog in place one by one would
+    take minutes, sorting it once takes a second.
+    """
+
+    __slots__ = ("_entry", "_orders", "_waiting")
+
+    def __init__(self, entry: Callable[[int], _Entry]) -> None:
+        self._entry = entry
+        self._orders = {field: array("I") for field in _KEYS}
+        self._waiting: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._orders["title"]) + len(self._waiting)
+
+    def order(self, field: str) -> array[int]:
+        self.settle()
+        return self._orders[field]
+
+    def add(self, slot: int) -> None:
+        self._waiting.add(slot)
+
+    def remove(self, slot: int) -> None:
+        if slot in self._waiting:
+            self._waiting.remove(slot)
+            return
+        for field, order in self._orders.items():
+            key = self._key(field)
+            del order[bisect_left(order, key(slot), key=key)]
+
+    def settle(self) -> None:
+        if not self._waiting:
+            return
+        sort_whole = len(self._waiting) * _INSERTION_COST > len(self)
+        for field, order in self._orders.items():
+            key = self._key(field)
+            if sort_whole:
+                self._orders[field] = array("I", sorted([*order, *self._waiting], key=key))
+            else:
+                for slot in self._waiting:
+                    insort(order, slot, key=key)
+        self._waiting = set()
+
+    def _key(self, field: str) -> Callable[[int], SortKey]:
+        key, entry = _KEYS[field], self._entry
+        return lambda slot: key(entry(slot))
+
+
+class _WordIndex:
+    """Which slots have which word, and which words begin how."""
+
+    def __init__(self) -> None:
+        self._postings: dict[str, array[int]] = {}
+        self._vocabulary: list[str] = []
+
+    def add(self, slot: int, found: Iterable[str]) -> None:
+        for word in found:
+            posting = self._postings.get(word)
+            if posting is None:
+                posting = self._postings[word] = array("I")
+                insort(self._vocabulary, word)
+            insort(posting, slot)
+
+    def remove(self, slot: int, found: Iterable[str]) -> None:
+        for word in found:
+            posting = self._postings[word]
+            del posting[bisect_left(posting, slot)]
+            if not posting:
+                del self._postings[word]
+                del self._vocabulary[bisect_left(self._vocabulary, word)]
+
+    def search(self, wanted: Iterable[str]) -> set[int]:
+        """The slots that have every word; none for no words."""
+        groups = sorted((self._group(word) for word in wanted), key=_total)
+        if not groups:
+            return set()
+        found = set().union(*groups[0])
+        for group in groups[1:]:
+            found = set().union(*(found.intersection(posting) for posting in group))
+        return found
+
+    def _group(self, word: str) -> list[array[int]]:
+        """The postings of `word` and, where it is long enough, of the words it begins."""
+        if len(word) < _PREFIX_LENGTH or is_unspaced(word):
+            posting = self._postings.get(word)
+            return [] if posting is None else [posting]
+        begin = bisect_left(self._vocabulary, word)
+        end = bisect_left(self._vocabulary, word + "\U0010ffff", begin)
+        return [self._postings[match] for match in self._vocabulary[begin:end]]
+
+
+def _total(group: Sequence[array[int]]) -> int:
+    return sum(map(len, group))
+
+
+_KEYS: dict[str, Callable[[_Entry], SortKey]] = {
+    "publishedAt": lambda entry: (entry.published, entry.id),
+    "title": lambda entry: (entry.title, entry.id),
+    "updatedAt": lambda entry: (entry.updated, entry.id),
+}
+
+
+def _key_of(sort: Sort) -> Callable[[_Entry], SortKey]:
+    return _KEYS[sort.field]
+
+
+def _entry_of(summary: Summary, rendered: bytes) -> _Entry:
+    text = " ".join((summary.title, summary.short_description, *summary.tags))
+    return _Entry(
+        id=summary.id,
+        version=summary.version,
+        status=summary.status,
+        published=_milliseconds(summary.published_at or summary.created_at),
+        updated=_milliseconds(summary.updated_at),
+        title=fold(summary.title)[:_TITLE_KEY_LENGTH],
+        facets=tuple(_facets(summary)),
+        rendered=rendered,
+        words=tuple(map(intern, words(text))),
+    )
+
+
+def _facets(summary: Summary) -> Iterator[str]:
+    yield intern(f"status:{summary.status}")
+    yield intern(f"level:{summary.level}")
+    # A tag is found by each of its beginnings (RFC 4647, 3.3.1): en-GB by en.
+    subtags = summary.language.lower().split("-")
+    for length in range(1, len(subtags) + 1):
+        yield intern(f"language:{'-'.join(subtags[:length])}")
+    yield from {intern(f"tag:{fold(tag)}") for tag in summary.tags}
+
+
+def _query_facets(query: Query) -> list[str]:
+    facets = [f"status:{query.status}"]
+    if query.level is not None:
+        facets.append(f"level:{query.level}")
+    if query.language is not None:
+        facets.append(f"language:{query.language.lower()}")
+    if query.tag is not None:
+        facets.append(f"tag:{fold(query.tag)}")
+    return facets
+
+
+def _milliseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def _ceil_milliseconds(instant: datetime) -> int:
+    return -((_EPOCH - instant) // _MILLISECOND)
