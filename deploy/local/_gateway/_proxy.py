@@ -287,6 +287,7 @@ def create_server(gateway: Gateway) -> web.Server:
         handler_cancellation=True,  # a client that leaves takes its request to the service along
         auto_decompress=False,
         access_log=None,
+        lingering_time=2.0,  # how long a refused body is still read, so that the refusal arrives
         max_line_size=_MAXIMUM_HEADER_BYTES,
         max_field_size=_MAXIMUM_HEADER_BYTES,
     )
