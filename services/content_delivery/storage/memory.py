@@ -19,7 +19,13 @@ from services.content_delivery.domain.errors import (
 )
 from services.content_delivery.domain.object_store import DownloadSignature, ObjectMetadata
 from services.content_delivery.domain.repository import ContentPage, ListPosition
-from services.content_delivery.storage.rows import Row, decode, decode_summary, encode
+from services.content_delivery.storage.rows import (
+    Row,
+    decode,
+    decode_summary,
+    encode,
+    require_new,
+)
 
 
 class MemoryContentRepository:
@@ -122,12 +128,6 @@ class MemoryContentRepository:
             raise ContentNotFoundError(content_id)
         self.rows[content_id] = encode(change(decode(row, content_id=content_id)))
         return decode(self.rows[content_id], content_id=content_id)
-
-
-def require_new(content: Content) -> None:
-    """Raise ValueError unless the content is as `ContentRepository.create_pending` wants it."""
-    if content.status is not ContentStatus.PENDING or content.version != 1:
-        raise ValueError("new content is pending and of version 1")
 
 
 @dataclass(frozen=True, slots=True)

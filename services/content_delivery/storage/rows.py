@@ -121,6 +121,12 @@ def decode_summary(row: Row) -> ContentSummary:
         raise CorruptContentError(str(content_id), str(error)) from None
 
 
+def require_new(content: Content) -> None:
+    """Raise ValueError unless the content is as `ContentRepository.create_pending` wants it."""
+    if content.status is not ContentStatus.PENDING or content.version != 1:
+        raise ValueError("new content is pending and of version 1")
+
+
 def _encode_rendition(rendition: Rendition) -> dict[str, object]:
     entry: dict[str, object] = {
         "name": rendition.name,
