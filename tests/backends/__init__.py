@@ -11,13 +11,12 @@ when a test first asks for it, on a free port of 127.0.0.1, and is ended by its 
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import aioboto3
 from botocore.config import Config
@@ -29,6 +28,7 @@ from deploy.local._environment import (
     embedded_aws_variables,
 )
 from deploy.local._tables import ensure_table, read_table
+from tests.backends._process import serving
 
 __all__ = ["Backend", "create_table", "ministack", "moto", "running_ministack", "running_moto"]
 
@@ -38,7 +38,6 @@ REGION = "us-east-1"
 _CONFIG = Config(
     connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 1}
 )
-_STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def running_ministack(state: Path | None = None) -> Iterator[Backend]:
         if state is None:
             state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ministack-")))
         command = embedded_aws_command(embedded_aws_python(), state=state, region=REGION)
-        ready = stack.enter_context(_running(command, embedded_aws_variables()))
+        ready = stack.enter_context(serving(command, embedded_aws_variables())).ready
         administrator = json.loads(Path(ready["administrator"]).read_text(encoding="utf-8"))
         yield Backend(
             endpoint_url=ready["endpoint"],
@@ -114,45 +113,10 @@ def running_moto() -> Iterator[Backend]:
     command = [sys.executable, "-m", "tests.backends._moto_server", str(os.getpid())]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     variables["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY_ROOT), *filter(None, sys.path)])
-    with _running(command, variables) as ready:
+    with serving(command, variables) as server:
         yield Backend(
-            endpoint_url=ready["endpoint"],
+            endpoint_url=server.ready["endpoint"],
             region=REGION,
             access_key="moto-access-key",
             secret_key="moto-secret-key",
         )
-
-
-@contextlib.contextmanager
-def _running(command: list[str], variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Run a server until the block ends; gives the JSON line that it prints when it serves."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY_ROOT,
-            env=dict(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()  # ends with the line, or with the process
-            if not line:
-                raise RuntimeError(_told(command, errors))
-            yield json.loads(line)
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
-
-
-def _told(command: list[str], errors: IO[str]) -> str:
-    errors.seek(0)
-    return f"{' '.join(command)} did not start:\n{errors.read()}"

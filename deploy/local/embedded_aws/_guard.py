@@ -25,6 +25,7 @@ _UNCHECKED_KEY = re.compile(r"test|\d{12}", re.ASCII)
 _POOL_DOCUMENT = re.compile(r"/[\w-]+_[0-9A-Za-z]+/\.well-known/(jwks\.json|openid-configuration)")
 _COGNITO_TARGET = "AWSCognitoIdentityProviderService."
 _READS = frozenset({"GET", "HEAD"})
+_DISCARDED_BYTES = 1024 * 1024
 
 
 class _RefusedError(Exception):
@@ -59,6 +60,7 @@ class Guard:
         try:
             foreign_origin = self._check(scope)
         except _RefusedError as refusal:
+            await _discard_body(receive)
             await _answer_refusal(send, str(refusal))
             return
         await self._application(scope, receive, _CorsFilter(send, foreign_origin))
@@ -193,6 +195,16 @@ class _CorsFilter:
 
 def _is_cors(name: bytes) -> bool:
     return name.lower().startswith(b"access-control-")
+
+
+async def _discard_body(receive: Receive) -> None:
+    """Take a body of usual size off the connection: closed on unread bytes, it would lose the answer."""
+    size = 0
+    while size <= _DISCARDED_BYTES:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 async def _answer_refusal(send: Send, reason: str) -> None:
