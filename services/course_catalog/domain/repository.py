@@ -31,6 +31,7 @@ class CourseRepository(Protocol):
     async def replace(self, course: Course, *, previous: Course) -> None:
         """Put `course` in the place of `previous`, of which it is the successor.
 
+        When `course` itself is there already, as after a repeated request, nothing happens.
         Raises VersionConflictError when what is kept is no longer `previous` or is gone,
         SlugTakenError, CourseTooLargeError.
         """
