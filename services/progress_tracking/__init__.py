@@ -1,0 +1,1 @@
+"""The progress tracking service: what each learner has done in each course."""

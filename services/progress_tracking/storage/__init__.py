@@ -1,0 +1,1 @@
+"""Where progress is kept. Only this package knows tables, keys and rows."""

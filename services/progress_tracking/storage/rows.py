@@ -1,0 +1,349 @@
+"""The rows of the Progress table: their keys, and what stands in them.
+
+Partition key `userId`, sort key `sk`:
+
+- `H#<courseId>#c`: the course row. attempt, startedAt, completedAt, updatedAt and the string set
+  `completed`, one member `<contentId>#<milliseconds since 1970>` for each completion.
+- `H#<courseId>#r`: the recent row. attempt, updatedAt and the resume point. All that a heartbeat
+  writes; always less than 1 KB.
+- `P#<courseId>#<contentId>`: the content row. attempt, updatedAt, fraction and position.
+- partition `~outline#<courseId>`, `OUTLINE`: the outline learnt of a course. No user's id holds a
+  `~` or a `#`.
+
+`#` sorts before every character of an id, so rows sort as the ids do, and no id is another's
+prefix. A row of an earlier attempt than the course row's counts as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias, TypeVar
+
+from libs.aws import marshal, unmarshal
+from libs.timestamps import format_timestamp, parse_timestamp
+from services.progress_tracking.domain.errors import CorruptProgressError
+from services.progress_tracking.domain.outline import Outline, OutlineItem
+from services.progress_tracking.domain.progress import (
+    ContentProgress,
+    CourseSummary,
+    Position,
+    ResumePoint,
+)
+
+Item: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""A row in DynamoDB's wire form."""
+
+PARTITION: Final = "userId"
+SORT: Final = "sk"
+
+ATTEMPT: Final = "attempt"
+STARTED_AT: Final = "startedAt"
+COMPLETED_AT: Final = "completedAt"
+COMPLETED: Final = "completed"
+UPDATED_AT: Final = "updatedAt"
+OCCURRED_AT: Final = "occurredAt"
+DEVICE_ID: Final = "deviceId"
+CONTENT_ID: Final = "contentId"
+POSITION_SECONDS: Final = "positionSeconds"
+FRACTION: Final = "fraction"
+OUTLINE_VERSION: Final = "outlineVersion"
+
+RESUME_ATTRIBUTES: Final = (OCCURRED_AT, DEVICE_ID, CONTENT_ID, POSITION_SECONDS)
+POSITION_ATTRIBUTES: Final = (OCCURRED_AT, DEVICE_ID, POSITION_SECONDS)
+
+_COURSE_ROW, _RECENT_ROW = "c", "r"
+_OUTLINE_PARTITION, _OUTLINE_SORT = "~outline#", "OUTLINE"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CourseRow:
+    """`H#<courseId>#c`. `members` is the stored set as it stands, `completions` what it means."""
+
+    course_id: str
+    attempt: int
+    started_at: datetime | None
+    completed_at: datetime | None
+    members: frozenset[str]
+    completions: Mapping[str, datetime]
+    updated_at: datetime
+
+    def superseded(self) -> frozenset[str]:
+        """Members that say nothing because an earlier completion of the same content is known."""
+        return self.members - frozenset(
+            completion_member(content_id, moment) for content_id, moment in self.completions.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRow:
+    """`H#<courseId>#r`."""
+
+    course_id: str
+    attempt: int
+    resume: ResumePoint | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRow:
+    """`P#<courseId>#<contentId>`."""
+
+    content_id: str
+    attempt: int
+    content: ContentProgress
+    updated_at: datetime
+
+
+def course_key(user_id: str, course_id: str) -> Item:
+    """The key of the course row."""
+    return marshal({PARTITION: user_id, SORT: f"H#{course_id}#{_COURSE_ROW}"})
+
+
+def recent_key(user_id: str, course_id: str) -> Item:
+    """The key of the recent row."""
+    return marshal({PARTITION: user_id, SORT: f"H#{course_id}#{_RECENT_ROW}"})
+
+
+def content_key(user_id: str, course_id: str, content_id: str) -> Item:
+    """The key of a content row."""
+    return marshal({PARTITION: user_id, SORT: f"P#{course_id}#{content_id}"})
+
+
+def outline_key(course_id: str) -> Item:
+    """The key of an outline's row."""
+    return marshal({PARTITION: _OUTLINE_PARTITION + course_id, SORT: _OUTLINE_SORT})
+
+
+def heads_of(course_id: str) -> tuple[str, str]:
+    """The sort keys between which the two head rows of a course lie, both included."""
+    return f"H#{course_id}#{_COURSE_ROW}", f"H#{course_id}#{_RECENT_ROW}"
+
+
+def contents_of(course_id: str) -> tuple[str, str]:
+    """The sort keys between which the content rows of a course lie."""
+    return f"P#{course_id}#", f"P#{course_id}#~"
+
+
+def heads_after(course_id: str | None) -> tuple[str, str]:
+    """The sort keys between which all head rows of the courses after this one lie."""
+    return "H#" if course_id is None else f"H#{course_id}#~", "H#~"
+
+
+def completion_member(content_id: str, moment: datetime) -> str:
+    """How one completion stands in the set."""
+    return f"{content_id}#{(moment - _EPOCH) // _MILLISECOND}"
+
+
+def resume_ranking(resume: ResumePoint) -> dict[str, str | float]:
+    """The attributes of a resume point in the order in which they decide which is later."""
+    return {
+        OCCURRED_AT: format_timestamp(resume.occurred_at),
+        DEVICE_ID: resume.device_id,
+        CONTENT_ID: resume.content_id,
+        POSITION_SECONDS: resume.position_seconds,
+    }
+
+
+def position_ranking(position: Position) -> dict[str, str | float]:
+    """The attributes of a position in the order in which they decide which is later."""
+    return {
+        OCCURRED_AT: format_timestamp(position.occurred_at),
+        DEVICE_ID: position.device_id,
+        POSITION_SECONDS: position.position_seconds,
+    }
+
+
+def outline_item(outline: Outline) -> Item:
+    """The whole row of an outline."""
+    described = marshal(
+        {
+            OUTLINE_VERSION: outline.version,
+            "items": [
+                {
+                    CONTENT_ID: item.content_id,
+                    "required": item.required,
+                    "weight": item.weight,
+                }
+                for item in outline.items
+            ],
+        }
+    )
+    return {**outline_key(outline.course_id), **described}
+
+
+def course_row(item: Item) -> CourseRow:
+    """Read the course row. Raises CorruptProgressError."""
+    row = _Row(unmarshal(item))
+    members = row.members(COMPLETED)
+    return CourseRow(
+        course_id=row.sort_part(1),
+        attempt=row.integer(ATTEMPT),
+        started_at=row.optional_moment(STARTED_AT),
+        completed_at=row.optional_moment(COMPLETED_AT),
+        members=members,
+        completions=_completions(members),
+        updated_at=row.moment(UPDATED_AT),
+    )
+
+
+def recent_row(item: Item) -> RecentRow:
+    """Read the recent row. Raises CorruptProgressError."""
+    row = _Row(unmarshal(item))
+    resume = None
+    if row.has(OCCURRED_AT):
+        resume = ResumePoint(
+            row.moment(OCCURRED_AT),
+            row.text(DEVICE_ID),
+            row.text(CONTENT_ID),
+            row.number(POSITION_SECONDS),
+        )
+    return RecentRow(row.sort_part(1), row.integer(ATTEMPT), resume, row.moment(UPDATED_AT))
+
+
+def content_row(item: Item) -> ContentRow:
+    """Read a content row. Raises CorruptProgressError."""
+    row = _Row(unmarshal(item))
+    position = None
+    if row.has(OCCURRED_AT):
+        position = Position(
+            row.moment(OCCURRED_AT), row.text(DEVICE_ID), row.number(POSITION_SECONDS)
+        )
+    return ContentRow(
+        content_id=row.sort_part(2),
+        attempt=row.integer(ATTEMPT),
+        content=ContentProgress(
+            fraction=row.number(FRACTION) if row.has(FRACTION) else None, position=position
+        ),
+        updated_at=row.moment(UPDATED_AT),
+    )
+
+
+def outline_row(item: Item) -> Outline:
+    """Read an outline's row. Raises CorruptProgressError."""
+    row = _Row(unmarshal(item))
+    return Outline(
+        course_id=row.text(PARTITION).removeprefix(_OUTLINE_PARTITION),
+        version=row.integer(OUTLINE_VERSION),
+        items=tuple(
+            OutlineItem(entry.text(CONTENT_ID), entry.flag("required"), entry.number("weight"))
+            for entry in row.entries("items")
+        ),
+    )
+
+
+def head_rows(
+    items: Iterable[Item],
+) -> list[tuple[str, CourseRow | None, RecentRow | None]]:
+    """Head rows in the order of their sort keys, brought together by course."""
+    found: dict[str, tuple[CourseRow | None, RecentRow | None]] = {}
+    for item in items:
+        sort = _Row(unmarshal(item)).text(SORT)
+        if sort.endswith(f"#{_COURSE_ROW}"):
+            course = course_row(item)
+            found[course.course_id] = (course, None)
+        else:
+            recent = recent_row(item)
+            found[recent.course_id] = (found.get(recent.course_id, (None, None))[0], recent)
+    return [(course_id, course, recent) for course_id, (course, recent) in found.items()]
+
+
+def summary_of(course: CourseRow | None, recent: RecentRow | None) -> CourseSummary:
+    """What the two head rows say together. Raises CorruptProgressError without a course row:
+    it is written before any other row of a course."""
+    if course is None:
+        raise CorruptProgressError("every course with progress has a course row")
+    current = recent if recent is not None and recent.attempt == course.attempt else None
+    return CourseSummary(
+        course_id=course.course_id,
+        attempt=course.attempt,
+        started_at=course.started_at,
+        completed_at=course.completed_at,
+        completions=course.completions,
+        resume=None if current is None else current.resume,
+        updated_at=latest_change(course, recent),
+    )
+
+
+def latest_change(course: CourseRow, recent: RecentRow | None) -> datetime:
+    """When the head rows last changed in the course row's attempt."""
+    if recent is None or recent.attempt != course.attempt:
+        return course.updated_at
+    return max(course.updated_at, recent.updated_at)
+
+
+def _completions(members: frozenset[str]) -> dict[str, datetime]:
+    completions: dict[str, datetime] = {}
+    for member in members:
+        content_id, _, milliseconds = member.partition("#")
+        try:
+            moment = _EPOCH + int(milliseconds) * _MILLISECOND
+        except (ValueError, OverflowError):
+            raise CorruptProgressError("a completion ends in milliseconds since 1970") from None
+        completions[content_id] = min(completions.get(content_id, moment), moment)
+    return completions
+
+
+_Value = TypeVar("_Value")
+
+
+class _Row:
+    """Typed reads of a row's attributes; each raises CorruptProgressError for anything else."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+
+    def has(self, name: str) -> bool:
+        return name in self._values
+
+    def text(self, name: str) -> str:
+        return self._typed(name, str)
+
+    def flag(self, name: str) -> bool:
+        return self._typed(name, bool)
+
+    def integer(self, name: str) -> int:
+        return self._typed(name, int)
+
+    def number(self, name: str) -> float:
+        # The store does not tell 12.0 from 12; here a position or fraction is always a float.
+        value = self._values.get(name)
+        return float(value) if isinstance(value, int | float) else self._typed(name, float)
+
+    def moment(self, name: str) -> datetime:
+        try:
+            return parse_timestamp(self.text(name))
+        except ValueError:
+            raise CorruptProgressError(f"{name} is a timestamp") from None
+
+    def optional_moment(self, name: str) -> datetime | None:
+        return self.moment(name) if self.has(name) else None
+
+    def members(self, name: str) -> frozenset[str]:
+        value = self._values.get(name, frozenset())
+        if not isinstance(value, frozenset):
+            raise CorruptProgressError(f"{name} is a set of strings")
+        return frozenset(str(member) for member in value)
+
+    def entries(self, name: str) -> list[_Row]:
+        entries: list[_Row] = []
+        for entry in self._typed(name, list):
+            if not isinstance(entry, dict):
+                raise CorruptProgressError(f"{name} is a list of maps")
+            entries.append(_Row(entry))
+        return entries
+
+    def sort_part(self, position: int) -> str:
+        parts = self.text(SORT).split("#")
+        if len(parts) <= position:
+            raise CorruptProgressError("a sort key is made of parts joined by #")
+        return parts[position]
+
+    def _typed(self, name: str, kind: type[_Value]) -> _Value:
+        value = self._values.get(name)
+        if not isinstance(value, kind):
+            raise CorruptProgressError(f"{name} is of type {kind.__name__}")
+        return value

@@ -1,0 +1,104 @@
+"""The service's own client and table on an emulator, and a client that counts or breaks calls."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from libs.aws import AwsSettings, DependencyUnavailable, DynamoDB, open_clients
+from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
+from libs.tracing import SamplingRules, create_tracer
+from tests.backends import Backend, create_table
+
+TABLE_JSON = Path("services/progress_tracking/table.json")
+
+
+@asynccontextmanager
+async def dynamodb_on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DynamoDB]:
+    """The client as the service opens it, led to the backend by the SDK's own variables."""
+    for name, value in backend.variables.items():
+        monkeypatch.setenv(name, value)
+    tracer = create_tracer(
+        service="progress_tracking",
+        version="0.0.0",
+        daemon_address=None,
+        rules=SamplingRules(default_rate=0.0),
+        random=random.Random(0),
+    )
+    # An emulator on a busy machine may take its time; patience is not what is tested here.
+    settings = AwsSettings(
+        region=backend.region,
+        read_timeout_seconds=20.0,
+        total_attempts=1,
+        breaker=BreakerPolicy(call_timeout_seconds=30.0),
+    )
+    async with open_clients(settings, registry=CircuitBreakerRegistry(), tracer=tracer) as clients:
+        yield clients.dynamodb
+
+
+async def new_table(backend: Backend) -> str:
+    """An empty table of this service under a name of its own."""
+    return await create_table(backend, TABLE_JSON, f"Progress-{uuid4().hex}")
+
+
+class ObservedDynamoDB(DynamoDB):
+    """A client that keeps every request and the capacity that the backend says it took.
+
+    `fail_write` n makes the n-th write (counted from 1) fail: before it reaches the backend, or,
+    with `fail_after`, once the backend has done it and only the answer is lost.
+    """
+
+    def __init__(self, inner: DynamoDB) -> None:
+        self._inner = inner
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.capacity: list[float] = []
+        self.fail_write: int | None = None
+        self.fail_after = False
+
+    @property
+    def writes(self) -> list[dict[str, Any]]:
+        """The parameters of every write so far."""
+        return [params for name, params in self.calls if name in ("update_item", "put_item")]
+
+    def reset(self) -> None:
+        """Forget the calls so far."""
+        self.calls.clear()
+        self.capacity.clear()
+
+    async def query(self, **params: Any) -> dict[str, Any]:
+        return await self._call("query", params)
+
+    async def batch_get_item(self, **params: Any) -> dict[str, Any]:
+        return await self._call("batch_get_item", params)
+
+    async def put_item(self, **params: Any) -> dict[str, Any]:
+        return await self._write("put_item", params)
+
+    async def update_item(self, **params: Any) -> dict[str, Any]:
+        return await self._write("update_item", params)
+
+    async def _write(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        failing = self.fail_write is not None and len(self.writes) + 1 == self.fail_write
+        if failing and not self.fail_after:
+            self.calls.append((name, params))
+            raise DependencyUnavailable("dynamodb", name, reason="connection")
+        answer = await self._call(name, params)
+        if failing:
+            raise DependencyUnavailable("dynamodb", name, reason="timeout")
+        return answer
+
+    async def _call(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append((name, params))
+        function = getattr(self._inner, name)
+        answer: dict[str, Any] = await function(**params, ReturnConsumedCapacity="TOTAL")
+        consumed = answer.get("ConsumedCapacity")
+        for entry in consumed if isinstance(consumed, list) else [consumed]:
+            if entry:
+                self.capacity.append(float(entry["CapacityUnits"]))
+        return answer
