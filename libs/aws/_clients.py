@@ -24,7 +24,7 @@ from libs.aws._errors import (
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
 from libs.aws._settings import AwsSettings, client_config, s3_config
 from libs.circuit_breaker import CircuitBreaker, CircuitBreakerRegistry
-from libs.tracing import AttributeValue, Tracer
+from libs.tracing import AttributeValue, Span, Tracer
 
 Service = Literal["dynamodb", "s3"]
 Operation = Callable[..., Awaitable[dict[str, Any]]]
@@ -41,7 +41,9 @@ class _Guard:
         settings: AwsSettings,
         registry: CircuitBreakerRegistry,
         tracer: Tracer,
+        credentials: Credentials,
     ) -> None:
+        self._credentials = credentials
         self._dependency = dependency
         self._name = name
         self._region = settings.region
@@ -62,20 +64,22 @@ class _Guard:
 
         async def send() -> dict[str, Any]:
             try:
+                await self._credentials.ensure()
                 return await function(**params)
             except Exception as error:
+                _note_metadata(span, getattr(error, "response", None))
                 found = translate(error, dependency=self._dependency, operation=operation)
                 if found is error:
                     raise
-                span.set_attribute("aws.request_id", _request_id(error))
                 raise found from error
 
         with self._tracer.span(
-            self._name,
+            f"{self._name}.{operation}",
             kind="aws",
             attributes={
-                "rpc.method": operation,
-                "cloud.region": self._region,
+                "rpc.service": self._name,
+                "aws.operation": operation,
+                "aws.region": self._region,
                 **attributes,
             },
         ) as span:
@@ -84,14 +88,12 @@ class _Guard:
             except TimeoutError as error:
                 # The breaker's own time-out, over all attempts; an outer one arrives as a
                 # cancellation and passes through.
-                found = translate(error, dependency=self._dependency, operation=operation)
-                span.record_error(found, fault=True)
-                raise found from error
-            except Exception as error:
-                span.record_error(error, fault=_is_fault(error), throttled=_is_throttle(error))
+                raise translate(error, dependency=self._dependency, operation=operation) from error
+            except (ConditionFailed, RequestRejected, Throttled) as error:
+                # Errors of the caller's, or of the moment; all else leaves the span as a fault.
+                span.record_error(error, fault=False, throttled=isinstance(error, Throttled))
                 raise
-            metadata = response.get("ResponseMetadata", {})
-            span.set_attribute("aws.request_id", str(metadata.get("RequestId", "")))
+            _note_metadata(span, response)
             return response
 
 
@@ -260,20 +262,27 @@ async def open_clients(
         session = aioboto3.Session(region_name=settings.region)
         credentials = await Credentials.resolve(session)
         clients = Clients()
+
+        def guard(dependency: Service, name: str) -> _Guard:
+            return _Guard(
+                dependency,
+                name,
+                settings=settings,
+                registry=registry,
+                tracer=tracer,
+                credentials=credentials,
+            )
+
         if "dynamodb" in services:
             client = await stack.enter_async_context(
                 session.client("dynamodb", config=client_config(settings))
             )
-            clients.dynamodb = DynamoDB(
-                client,
-                _Guard("dynamodb", "DynamoDB", settings=settings, registry=registry, tracer=tracer),
-            )
+            clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"))
         if "s3" in services:
             client = await stack.enter_async_context(
                 session.client("s3", config=s3_config(settings))
             )
-            guard = _Guard("s3", "S3", settings=settings, registry=registry, tracer=tracer)
-            clients.s3 = S3(client, guard, credentials, now)
+            clients.s3 = S3(client, guard("s3", "S3"), credentials, now)
         await stack.enter_async_context(
             _background(credentials.keep_fresh(settings.credentials_check_seconds))
         )
@@ -304,16 +313,9 @@ def _table_names(params: Mapping[str, Any]) -> Iterable[str]:
             yield action["TableName"]
 
 
-def _request_id(error: Exception) -> str:
-    response = getattr(error, "response", None)
+def _note_metadata(span: Span, response: object) -> None:
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    return str(metadata.get("RequestId", ""))
-
-
-def _is_fault(error: Exception) -> bool:
-    """A refused call and an unmet condition are errors of the caller's, the rest are faults."""
-    return not isinstance(error, ConditionFailed | RequestRejected | Throttled)
-
-
-def _is_throttle(error: Exception) -> bool:
-    return isinstance(error, Throttled)
+    if "RequestId" in metadata:
+        span.set_attribute("aws.request_id", str(metadata["RequestId"]))
+    if metadata.get("RetryAttempts"):
+        span.set_attribute("aws.request.retries", int(metadata["RetryAttempts"]))

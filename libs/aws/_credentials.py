@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from aiobotocore.credentials import AioRefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import NoCredentialsError
 
 from libs.aws._errors import DependencyUnavailable
 from libs.logging import get_logger
@@ -40,10 +40,11 @@ class Credentials:
         try:
             found = await session.get_credentials()
             if found is None:
-                raise DependencyUnavailable("credentials", "Resolve", reason="credentials")
+                raise NoCredentialsError
             # A deferred provider fetches only now.
             await found.get_frozen_credentials()
-        except (BotoCoreError, OSError) as error:
+        except Exception as error:
+            # Not only botocore's: an answer of another shape raises a KeyError there.
             raise DependencyUnavailable("credentials", "Resolve", reason="credentials") from error
         return cls(found)
 
@@ -67,15 +68,23 @@ class Credentials:
             return None
         return cast(datetime, cast(Any, refreshable)._expiry_time).astimezone(UTC)
 
-    async def refresh(self) -> None:
-        """Let the SDK renew what is near its end (15 minutes before, and in any case 10)."""
+    async def ensure(self) -> None:
+        """Let the SDK renew what is near its end (tried from 15 minutes before, required from 10).
+
+        Raises DependencyUnavailable when a required renewal fails.
+        """
         try:
             await self._credentials.get_frozen_credentials()
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
-            # The old ones sign as long as they live; the next turn tries again.
-            _log.warning("credentials_refresh_failed", error=type(error).__name__)
+            raise DependencyUnavailable("credentials", "Refresh", reason="credentials") from error
+
+    async def refresh(self) -> None:
+        """As `ensure`, with a log line in place of the exception: what is left signs on as long as
+        it lives, and the next turn tries again."""
+        try:
+            await self.ensure()
+        except DependencyUnavailable as error:
+            _log.warning("credentials_refresh_failed", error=type(error.__cause__).__name__)
 
     async def keep_fresh(self, interval_seconds: float) -> None:
         """Run until cancelled."""

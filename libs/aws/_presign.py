@@ -47,7 +47,8 @@ class S3Endpoint:
         parts = urlsplit(self.url)
         path = quote(key, safe="/~")
         host = parts.netloc
-        if _takes_subdomains(parts.hostname or "") and "." not in bucket:
+        fits_certificate = parts.scheme == "http" or "." not in bucket
+        if _takes_subdomains(parts.hostname or "") and fits_certificate:
             return parts.scheme, f"{bucket}.{host}", f"/{path}"
         return parts.scheme, host, f"/{bucket}/{path}"
 
