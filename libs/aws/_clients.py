@@ -16,6 +16,7 @@ import aioboto3
 from libs.aws._credentials import Credentials
 from libs.aws._errors import (
     ConditionFailed,
+    DependencyUnavailable,
     RequestRejected,
     Throttled,
     classify,
@@ -65,13 +66,20 @@ class _Guard:
         async def send() -> dict[str, Any]:
             try:
                 await self._credentials.ensure()
-                return await function(**params)
+                response = await function(**params)
             except Exception as error:
                 _note_metadata(span, getattr(error, "response", None))
                 found = translate(error, dependency=self._dependency, operation=operation)
                 if found is error:
                     raise
                 raise found from error
+            if "RequestId" not in response.get("ResponseMetadata", {}):
+                # botocore reads any text as an empty answer, which here would mean "no such
+                # item": what does not name its request is not from the service.
+                raise DependencyUnavailable(
+                    self._dependency, operation, reason="malformed_response"
+                )
+            return response
 
         with self._tracer.span(
             f"{self._name}.{operation}",

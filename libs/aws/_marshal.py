@@ -11,7 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 MAX_DIGITS = 38
-_INTEGRAL = re.compile(r"-?[0-9]+")
+# Integers from here on cannot all be kept; a number this large was a float.
+_INTEGER_BOUND = 10**MAX_DIGITS
+_INTEGER = re.compile(r"-?[0-9]{1,38}")
 # The range of a DynamoDB number; what is nearer to zero would be refused by the service.
 _LARGEST = Decimal("9.9999999999999999999999999999999999999E+125")
 _SMALLEST = Decimal("1E-130")
@@ -53,7 +55,7 @@ def marshal_value(value: object) -> dict[str, Any]:
 
 
 def unmarshal(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """An item as plain values: numbers are int where integral, else float; sets are frozensets;
+    """An item as plain values: numbers are int where integral (to 38 digits), else float; sets are frozensets;
     lists are lists. Raises ValueError for what is not wire form."""
     return {name: unmarshal_value(value) for name, value in item.items()}
 
@@ -91,23 +93,25 @@ def _number(value: int | float) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("DynamoDB keeps finite numbers only")
+        if value.is_integer() and abs(value) < _INTEGER_BOUND:
+            # Its exact digits: repr's shortest text of 2.0**60 is another integer.
+            return str(int(value))
         # repr is the shortest text that gives the same float back: 17 digits at most.
         text = repr(value)
-        if value and not _SMALLEST <= abs(Decimal(text)) <= _LARGEST:
+        if not _SMALLEST <= abs(Decimal(text)) <= _LARGEST:
             raise ValueError("the number is out of DynamoDB's range")
         return text
-    text = str(value)
-    if len(text.lstrip("-").rstrip("0")) > MAX_DIGITS or abs(value) > _LARGEST:
+    if abs(value) >= _INTEGER_BOUND:
         raise ValueError(f"DynamoDB keeps {MAX_DIGITS} digits of a number")
-    return text
+    return str(value)
 
 
 def _parse_number(text: str) -> int | float:
-    if _INTEGRAL.fullmatch(text):
+    if _INTEGER.fullmatch(text):
         return int(text)
     # DynamoDB may answer 1E+2 or 5.0 for an integral number.
     number = Decimal(text)
-    if number == number.to_integral_value():
+    if number == number.to_integral_value() and abs(number) < _INTEGER_BOUND:
         return int(number)
     return float(number)
 

@@ -52,7 +52,7 @@ def create_app(
     app = web.Application(
         middlewares=[
             access_log_middleware(new_request_id=new_request_id, clock=clock),
-            tracing_middleware(tracer, service_name=service.name),
+            tracing_middleware(tracer),
             cors_middleware(cors_origins),
             problem_middleware(problems),
             authentication_middleware(verifier, public_paths=PUBLIC_PATHS),

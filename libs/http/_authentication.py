@@ -74,9 +74,7 @@ def _bearer_token(request: web.Request) -> str:
     if not sent:
         raise _no_token()
     if len(sent) > 1:
-        raise InvalidTokenError(
-            reason="malformed", description="more than one Authorization header"
-        )
+        raise InvalidTokenError("malformed")
     scheme, _, token = sent[0].partition(" ")
     if scheme.lower() != "bearer":
         raise _no_token()

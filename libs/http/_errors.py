@@ -64,18 +64,15 @@ def http_exception_problem(error: web.HTTPException) -> Problem:
 
 
 def invalid_token_problem(error: InvalidTokenError) -> Problem:
-    """RFC 6750, section 3: what is wrong with the token, in words that are safe to show."""
-    description = "".join(
-        character
-        for character in error.description
-        if 0x20 <= ord(character) < 0x7F and character not in '"\\'
-    )
+    """RFC 6750, section 3; `libs.auth` words its descriptions so that they may be shown."""
     return Problem(
         401,
         "invalid_token",
-        f"The access token is not accepted: {description}.",
+        f"{error.description}.",
         headers={
-            "WWW-Authenticate": f'Bearer error="invalid_token", error_description="{description}"'
+            "WWW-Authenticate": (
+                f'Bearer error="invalid_token", error_description="{error.description}"'
+            )
         },
     )
 
@@ -109,7 +106,10 @@ def problem_of(error: Exception, problems: ProblemMapping) -> Problem | None:
                 retry_after_seconds=error.retry_after_seconds,
             )
         case KeysUnavailableError():
-            return unavailable("The keys that verify access tokens cannot be had at the moment.")
+            return unavailable(
+                "The keys that verify access tokens cannot be had at the moment.",
+                retry_after_seconds=error.retry_after_seconds,
+            )
         case TimeoutError():
             return unavailable("A dependency did not answer in time.")
         case RequestPayloadError():
