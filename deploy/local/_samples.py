@@ -50,6 +50,7 @@ A content file::
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -221,6 +222,16 @@ def read_samples(directory: Path = SAMPLES_DIRECTORY) -> tuple[Sample, ...]:
     if problems:
         raise SampleError(tuple(problems))
     return tuple(samples)
+
+
+def samples_digest(directory: Path = SAMPLES_DIRECTORY) -> str:
+    """A digest of every file of the samples: another one means there may be something to add."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path.suffix in {".yaml", ".vtt", ".mp4"}:
+            digest.update(f"{path.relative_to(directory)} {path.stat().st_size}\n".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _join(

@@ -81,6 +81,9 @@ class Listener(Protocol):
     def back(self, name: str) -> None:
         """A process that had died is ready again."""
 
+    def stopped_badly(self, name: str, how: str, last_lines: Sequence[str]) -> None:
+        """A process that was told to stop ended otherwise than with exit code 0."""
+
     def killed(self, name: str, seconds: float) -> None:
         """A process did not stop within ``seconds`` and was killed."""
 
@@ -95,11 +98,12 @@ class StartError(Exception):
         self.last_lines = tuple(last_lines)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
     program: Program
     process: asyncio.subprocess.Process
     log_from: int
+    death_told: bool = False
 
 
 class Supervisor:
@@ -138,6 +142,11 @@ class Supervisor:
             if running.process.returncode is None
         }
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The programs that were started and not stopped, whether or not they run now."""
+        return tuple(self._running)
+
     def log_file(self, name: str) -> Path:
         """Where the program of that name writes."""
         return self._logs / f"{name}.log"
@@ -162,8 +171,16 @@ class Supervisor:
             self._watch(program), name=f"watch {program.name}"
         )
 
+    async def stop_restarting(self) -> None:
+        """From here on what dies stays dead; starts again that are under way are broken off."""
+        while self._watches:
+            watches = [self._watches.pop(name) for name in list(self._watches)]
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+
     async def stop(self, *names: str) -> bool:
-        """Stops these programs at once and waits for them; false where one had to be killed."""
+        """Stops these programs at once and waits for them; false where one did not end well."""
         watches = [self._watches.pop(name) for name in names if name in self._watches]
         for watch in watches:
             watch.cancel()
@@ -221,6 +238,7 @@ class Supervisor:
             deaths = 1 if lived >= self._back_off.forgotten_after_seconds else deaths + 1
             delay = self._back_off.delay(deaths)
             lines = self._last_lines(running)
+            running.death_told = True
             self._listener.died(program.name, how or self._how(running), lines, delay)
             await self._sleep(delay)
             running, how = await self._spawn(program), None
@@ -237,6 +255,8 @@ class Supervisor:
 
     async def _end(self, running: _Running) -> bool:
         process, program = running.process, running.program
+        if running.death_told:
+            return True
         _signal(process, signal.SIGTERM)
         try:
             async with asyncio.timeout(program.stop_seconds):
@@ -245,6 +265,11 @@ class Supervisor:
             _signal(process, signal.SIGKILL)
             await process.wait()
             self._listener.killed(program.name, program.stop_seconds)
+            return False
+        if process.returncode not in (0, -signal.SIGTERM):
+            self._listener.stopped_badly(
+                program.name, self._how(running), self._last_lines(running)
+            )
             return False
         return True
 

@@ -60,6 +60,10 @@ class Heard:
     def back(self, name: str) -> None:
         self._heard(name, "back")
 
+    def stopped_badly(self, name: str, how: str, last_lines: Sequence[str]) -> None:
+        self.lines.append(last_lines)
+        self._heard(name, how)
+
     def killed(self, name: str, seconds: float) -> None:
         self._heard(name, "killed")
 
@@ -226,6 +230,35 @@ async def test_one_that_does_not_stop_is_killed_and_reported(
     assert not await supervisor.stop("one")
     assert heard.events == [("one", "killed")]
     assert not alive(process_id)
+
+
+async def test_one_that_stops_with_an_error_is_reported(
+    supervisor: Supervisor, heard: Heard
+) -> None:
+    failing = """
+        import signal, sys
+        def stop(*_):
+            print("could not write", flush=True)
+            sys.exit(1)
+        signal.signal(signal.SIGTERM, stop)
+        print("ready", flush=True)
+        signal.pause()
+    """
+    await supervisor.start(program("one", failing))
+    assert not await supervisor.stop("one")
+    assert heard.events == [("one", "ended with exit code 1")]
+    assert heard.lines == [["ready", "could not write"]]
+
+
+async def test_nothing_is_started_again_once_that_is_over(tmp_path: Path, heard: Heard) -> None:
+    supervisor = Supervisor(tmp_path, heard, clock=time.monotonic)
+    await supervisor.start(program("one", READY_THEN_WAIT))
+    process_id = supervisor.process_ids["one"]
+    await supervisor.stop_restarting()
+    os.kill(process_id, signal.SIGKILL)
+    await until_gone(process_id)
+    assert await supervisor.stop("one") is False
+    assert heard.events == [("one", "was ended by SIGKILL")]
 
 
 async def test_one_that_waits_to_be_started_again_can_be_stopped(

@@ -1,0 +1,439 @@
+"""The platform as a whole: what is started after what, and stopped before what.
+
+Start: the embedded AWS; what stands in it; then, at the same time, the services, the gateway and
+the sample courses. Stop: the gateway, so that nothing new comes in; the services, which finish what
+they have; the embedded AWS, which writes its state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deploy.local._credentials import (
+    CredentialEndpoint,
+    ServiceGrant,
+    TemporaryCredentials,
+    assume_role_through,
+    credential_variables,
+)
+from deploy.local._environment import (
+    EnvironmentBuildError,
+    embedded_aws_command,
+    embedded_aws_python,
+    embedded_aws_variables,
+)
+from deploy.local._follow import follow
+from deploy.local._gateway import Target, write_configuration
+from deploy.local._ports import port_of, reserve
+from deploy.local._provision import (
+    DEMO_USERS,
+    AccessToken,
+    EmbeddedAws,
+    Resources,
+    UserPool,
+    access_token,
+    provision,
+)
+from deploy.local._report import Console, Journey, Ready, User
+from deploy.local._samples import read_samples, samples_digest
+from deploy.local._services import (
+    SERVICES,
+    ServiceSettings,
+    contract_of,
+    gateway_program,
+    python_environment,
+    service_program,
+)
+from deploy.local._state import Claim, StateFolder, write_private
+from deploy.local._supervisor import Program, StartError, Supervisor
+
+_READY_LINE = '{"endpoint"'
+_AWS = "embedded-aws"
+_GATEWAY = "gateway"
+
+
+class PlatformError(Exception):
+    """The platform can not be started; ``last_lines`` are those of the process that is to blame."""
+
+    def __init__(self, message: str, last_lines: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.last_lines = tuple(last_lines)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller may choose.
+
+    Args:
+        canaries: for a service, a second target of its traffic.
+        cors_origins: web origins that may call the services and play content, besides the gateway's.
+        tracing_daemon: ``host:port`` that takes X-Ray segments.
+        verbose: the processes' logs go to the console too.
+    """
+
+    canaries: Mapping[str, Target]
+    cors_origins: Sequence[str]
+    tracing_daemon: str | None
+    verbose: bool
+
+
+class Platform:
+    """One platform on one state folder.
+
+    Args:
+        claim: the state folder, taken and prepared.
+        listener: the gateway's listening socket.
+    """
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        claim: Claim,
+        listener: socket.socket,
+        options: Options,
+        console: Console,
+    ) -> None:
+        self._folder = folder
+        self._claim = claim
+        self._listener = listener
+        self._options = options
+        self._console = console
+        self._supervisor = Supervisor(folder.logs, console, clock=time.monotonic)
+        self._stack = AsyncExitStack()
+        self._grants: dict[str, ServiceGrant] = {}
+
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Starts, says so, and stops when ``stop`` is set.
+
+        Gives whether everything stopped by itself. Raises PlatformError when it can not start; then
+        nothing runs any more.
+        """
+        async with self._stack:
+            try:
+                started = asyncio.create_task(self._start())
+                stopped = asyncio.create_task(stop.wait())
+                await asyncio.wait({started, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if started.done():
+                    self._console.ready(started.result())
+                    await stopped
+                started.cancel()
+                stopped.cancel()
+                await asyncio.gather(started, stopped, return_exceptions=True)
+            finally:
+                clean = await self._stop()
+        return clean
+
+    def kill(self) -> None:
+        """Kills every process; what was not written yet is lost."""
+        self._supervisor.kill()
+
+    async def _start(self) -> Ready:
+        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        if self._options.verbose:
+            await self._stack.enter_async_context(
+                follow(self._folder.logs, self._console.output_of)
+            )
+        self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
+        await self._start_aws()
+        await self._provision()
+        await self._serve_credentials()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for service in SERVICES:
+                    group.create_task(self._start_service(service))
+                group.create_task(self._start_gateway())
+                group.create_task(self._load_samples())
+                tokens = group.create_task(self._tokens())
+        except* PlatformError as errors:
+            raise _first(errors) from None
+        return self._publish(tokens.result())
+
+    async def _stop(self) -> bool:
+        self._listener.close()
+        await self._supervisor.stop_restarting()
+        clean = True
+        for names in ((_GATEWAY,), SERVICES, (_AWS,)):
+            running = [name for name in names if name in self._supervisor.names]
+            if running:
+                with self._console.step(f"stopping {', '.join(running)}"):
+                    clean = await self._supervisor.stop(*running) and clean
+        return clean
+
+    async def _start_aws(self) -> None:
+        with self._console.step("environment of the embedded AWS"):
+            try:
+                python = await asyncio.to_thread(embedded_aws_python)
+            except EnvironmentBuildError as error:
+                raise PlatformError(str(error)) from error
+        program = Program(
+            name=_AWS,
+            command=embedded_aws_command(
+                python, state=self._folder.aws.absolute(), port=port_of(self._ports[_AWS])
+            ),
+            environment=embedded_aws_variables(),
+            ready=self._aws_is_ready,
+            inherited=[self._claim.descriptor],
+            stop_seconds=30,
+            # It writes its state, as at any other end.
+            death_signal=signal.SIGTERM,
+            restarted=self._begin_again,
+        )
+        with self._console.step("embedded AWS"):
+            await self._first_start(program)
+        await self._tell_of_the_last_run()
+
+    async def _aws_is_ready(self, output: str) -> bool:
+        for line in output.splitlines(keepends=True):
+            if line.startswith(_READY_LINE) and line.endswith("\n"):
+                self._ready_line = line
+                self._aws = EmbeddedAws.from_ready_line(line)
+                return True
+        return False
+
+    async def _tell_of_the_last_run(self) -> None:
+        ready = json.loads(self._ready_line)
+        if ready["previousStop"] != "unclean":
+            return
+        self._folder.samples.unlink(missing_ok=True)
+        if ready["stateOf"] is None:
+            self._console.warn(
+                "The last run did not stop cleanly and had not been stopped before: nothing of it"
+                " was saved, and the platform starts empty."
+            )
+            return
+        when = datetime.fromisoformat(ready["stateOf"]).astimezone()
+        held = ", ".join(f"{table} {count} items" for table, count in await self._item_counts())
+        self._console.warn(
+            "The last run did not stop cleanly. Came back with what was saved at the stop before it,"
+            f" {when:%Y-%m-%d %H:%M:%S} ({held or 'no tables'}); what changed after that is lost."
+        )
+
+    async def _item_counts(self) -> list[tuple[str, int]]:
+        counts = []
+        async with self._aws.client("dynamodb") as dynamodb:
+            for table in sorted((await dynamodb.list_tables())["TableNames"]):
+                count = 0
+                position: dict[str, Any] = {}
+                while True:
+                    page: dict[str, Any] = await dynamodb.scan(
+                        TableName=table, Select="COUNT", **position
+                    )
+                    count += page["Count"]
+                    if "LastEvaluatedKey" not in page:
+                        break
+                    position = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+                counts.append((table, count))
+        return counts
+
+    async def _provision(self) -> None:
+        with self._console.step("tables, bucket, user pool, roles"):
+            try:
+                self._resources = await provision(
+                    self._aws, state=self._folder.root, cors_origins=self._origins()
+                )
+            except (BotoCoreError, ClientError, FileNotFoundError) as error:
+                raise PlatformError(f"the embedded AWS could not be set up: {error}") from error
+
+    async def _begin_again(self) -> None:
+        """After a death of the embedded AWS: what was not saved has to be made again, and the
+        credentials and the user pool that the services know may be gone."""
+        self._folder.samples.unlink(missing_ok=True)
+        await self._supervisor.stop(*SERVICES)
+        await self._provision()
+        self._credentials.forget()
+        async with asyncio.TaskGroup() as group:
+            for service in SERVICES:
+                group.create_task(self._start_service(service))
+            group.create_task(self._load_samples())
+        self._publish(await self._tokens())
+
+    async def _serve_credentials(self) -> None:
+        self._grants = {
+            service: ServiceGrant(arn, secrets.token_urlsafe(32))
+            for service, arn in self._resources.role_arns.items()
+        }
+        self._credentials = CredentialEndpoint(
+            self._grants, self._assume, now=lambda: datetime.now(UTC)
+        )
+        runner = web.AppRunner(self._credentials.app(), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self._credentials_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    async def _assume(self, role_arn: str) -> TemporaryCredentials:
+        # A client for each time: this is rare, and the administrator's key may have become another.
+        async with self._aws.client("sts") as sts:
+            return await assume_role_through(sts)(role_arn)
+
+    async def _start_service(self, service: str) -> None:
+        settings = ServiceSettings(
+            port=port_of(self._ports[service]),
+            cursor_secret=self._claim.cursor_secret(service),
+            cors_origins=self._origins(),
+            tracing_daemon=self._options.tracing_daemon,
+        )
+        provisioned = {
+            **self._resources.service_variables(service),
+            **credential_variables(self._credentials_url, service, self._grants[service]),
+        }
+        program = service_program(service, settings, provisioned, self._session)
+        with self._console.step(service):
+            await self._first_start(program)
+
+    async def _start_gateway(self) -> None:
+        write_configuration(
+            self._folder.gateway,
+            {service: (contract_of(service), self._targets(service)) for service in SERVICES},
+        )
+        with self._console.step("gateway"):
+            await self._first_start(
+                gateway_program(self._folder.gateway.absolute(), self._listener.fileno())
+            )
+
+    def _targets(self, service: str) -> list[Target]:
+        canary = self._options.canaries.get(service)
+        share = canary.weight if canary else 0
+        stable = Target("stable", _local_url(self._ports[service]), 100 - share)
+        return [stable, canary] if canary else [stable]
+
+    async def _load_samples(self) -> None:
+        digest = await asyncio.to_thread(samples_digest)
+        if self._folder.samples.exists() and self._folder.samples.read_text() == digest:
+            return
+        with self._console.step("sample courses"):
+            await self._seed()
+        self._folder.samples.write_text(digest)
+
+    async def _seed(self) -> None:
+        resources = self._resources
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deploy.local._seed"),
+            *("--region", resources.region, "--bucket", resources.bucket),
+            *("--catalog-table", resources.tables["course_catalog"]),
+            *("--content-table", resources.tables["content_delivery"]),
+            *("--progress-table", resources.tables["progress_tracking"]),
+            env={
+                **python_environment(),
+                "AWS_ENDPOINT_URL": self._aws.endpoint_url,
+                "AWS_REGION": self._aws.region,
+                "AWS_ACCESS_KEY_ID": self._aws.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": self._aws.secret_access_key,
+            },
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, errors = await process.communicate()
+        except asyncio.CancelledError:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            raise
+        if process.returncode != 0:
+            lines = errors.decode(errors="replace").splitlines()[-15:]
+            raise PlatformError("the sample courses could not be loaded", lines)
+
+    async def _tokens(self) -> dict[str, AccessToken]:
+        with self._console.step("tokens of the demo users"):
+            users = list(DEMO_USERS)
+            tokens = await asyncio.gather(*(self._token(user) for user in users))
+        return dict(zip(users, tokens, strict=True))
+
+    async def _token(self, user: str) -> AccessToken:
+        return await access_token(self._aws, self._resources, state=self._folder.root, user=user)
+
+    def _publish(self, tokens: Mapping[str, AccessToken]) -> Ready:
+        ready = Ready(
+            gateway=_local_url(self._listener),
+            services={service: _local_url(self._ports[service]) for service in SERVICES},
+            aws=self._aws.endpoint_url,
+            users={
+                user: User(token.subject, token.token, self._folder.header_file(user))
+                for user, token in tokens.items()
+            },
+            state=self._folder.root,
+            logs=self._folder.logs,
+            token_seconds=min(token.expires_in_seconds for token in tokens.values()),
+            journey=_journey(),
+        )
+        for user, token in tokens.items():
+            self._folder.write_header(user, token.token)
+        session = {
+            "readyLine": self._ready_line,
+            "resources": dataclasses.asdict(self._resources),
+        }
+        write_private(self._folder.session, session)
+        write_private(self._folder.platform, ready.document())
+        return ready
+
+    def _origins(self) -> list[str]:
+        port = port_of(self._listener)
+        own = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
+        return [*own, *self._options.cors_origins]
+
+    async def _first_start(self, program: Program) -> None:
+        try:
+            await self._supervisor.start(program)
+        except StartError as error:
+            raise PlatformError(str(error), error.last_lines) from error
+
+
+async def fresh_token(folder: StateFolder, user: str) -> AccessToken:
+    """A new token for a demo user of the platform that runs on this folder.
+
+    Raises:
+        PlatformError: it does not run.
+    """
+    not_running = PlatformError(
+        f"the platform does not run on {folder.root}; ./pantsw run deploy/local/up.py starts it"
+    )
+    if not folder.in_use or not folder.session.exists():
+        raise not_running
+    session = json.loads(folder.session.read_text())
+    resources = dict(session["resources"])
+    resources["pool"] = UserPool(**resources["pool"])
+    aws = EmbeddedAws.from_ready_line(session["readyLine"])
+    try:
+        token = await access_token(aws, Resources(**resources), state=folder.root, user=user)
+    except (BotoCoreError, ClientError) as error:
+        raise PlatformError(f"no token for {user}: {error}") from error
+    folder.write_header(user, token.token)
+    return token
+
+
+def _first(errors: BaseExceptionGroup[PlatformError]) -> PlatformError:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _local_url(bound: socket.socket) -> str:
+    return f"http://127.0.0.1:{port_of(bound)}"
+
+
+def _journey() -> Journey | None:
+    """A sample course with a video, an English one if there is any."""
+    with_video = [
+        (sample.course.language != "en", Journey(sample.course.id, item.content_id))
+        for sample in read_samples()
+        for item in sample.course.outline_items
+        if item.type == "video"
+    ]
+    return min(with_video, key=lambda found: found[0])[1] if with_video else None

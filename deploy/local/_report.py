@@ -1,0 +1,238 @@
+"""What the person at the terminal is told: progress, what to do with the platform, what went wrong.
+
+Progress and events go to standard error, what was asked for to standard output. Colours and the
+line that says what is being waited for appear on terminals alone. Knows no process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+COMMAND = "./pantsw run deploy/local/up.py"
+
+_BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
+
+
+@dataclass(frozen=True)
+class User:
+    """A demo user: the `sub` of the tokens, a token, and a file that curl takes it from."""
+
+    subject: str
+    access_token: str
+    header_file: Path
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A course with a video, for the lines to copy."""
+
+    course_id: str
+    content_id: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A platform that is ready."""
+
+    gateway: str
+    services: Mapping[str, str]
+    aws: str
+    users: Mapping[str, User]
+    state: Path
+    logs: Path
+    token_seconds: int
+    journey: Journey | None
+
+    def document(self) -> dict[str, object]:
+        """What ``--json`` prints and ``platform.json`` holds."""
+        return {
+            "gateway": self.gateway,
+            "services": dict(self.services),
+            "aws": self.aws,
+            "users": {
+                name: {"sub": user.subject, "accessToken": user.access_token}
+                for name, user in self.users.items()
+            },
+        }
+
+
+class Console:
+    """Writes for a person.
+
+    Args:
+        output: for what was asked for.
+        errors: for progress and events.
+        as_json: the ready platform is one line of JSON.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        output: TextIO,
+        errors: TextIO,
+        *,
+        as_json: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._output = output
+        self._errors = errors
+        self._as_json = as_json
+        self._clock = clock
+        self._began = clock()
+        self._waiting: dict[str, None] = {}
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Says that ``what`` is being done, and how long it took."""
+        began = self._clock()
+        self._waiting[what] = None
+        self._show_waiting()
+        try:
+            yield
+        finally:
+            del self._waiting[what]
+            self._show_waiting()
+        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{self._clock() - began:6.1f} s")
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        self._line(f"  {text}")
+
+    def warn(self, text: str) -> None:
+        """Something that did not go as it should."""
+        self._line(self._in(_YELLOW, text))
+
+    def failed(self, text: str, last_lines: Sequence[str] = ()) -> None:
+        """What was asked for can not be had."""
+        self._line(f"{self._in(_RED, 'up.py:')} {text}")
+        self._quote(last_lines)
+
+    def output_of(self, name: str, line: str) -> None:
+        """A line of a process's log (``--verbose``)."""
+        self._line(f"{self._in(_DIM, f'{name:>17} |')} {line}")
+
+    # What `Supervisor` tells.
+
+    def died(self, name: str, how: str, last_lines: Sequence[str], again_in: float) -> None:
+        """See `deploy.local._supervisor.Listener.died`."""
+        self.warn(f"{name} {how}; it is started again in {again_in:g} s. Its last lines:")
+        self._quote(last_lines)
+
+    def back(self, name: str) -> None:
+        """See `deploy.local._supervisor.Listener.back`."""
+        self._line(f"{self._in(_GREEN, name)} is back")
+
+    def stopped_badly(self, name: str, how: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._supervisor.Listener.stopped_badly`."""
+        self.warn(f"{name} {how} when it was stopped. Its last lines:")
+        self._quote(last_lines)
+
+    def killed(self, name: str, seconds: float) -> None:
+        """See `deploy.local._supervisor.Listener.killed`."""
+        self.warn(f"{name} did not stop within {seconds:g} s and was killed")
+
+    def ready(self, platform: Ready) -> None:
+        """The platform can be used."""
+        if self._as_json:
+            self._write(self._output, json.dumps(platform.document()) + "\n")
+            return
+        self._write(self._output, self._table(platform))
+
+    def _table(self, platform: Ready) -> str:
+        lines = [
+            "",
+            self._heading(f"Lyceum is ready after {self._clock() - self._began:.1f} s"),
+            "",
+        ]
+        addresses = {"gateway": platform.gateway, **platform.services, "AWS": platform.aws}
+        lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
+        lines += [f"  {'logs':<18} {platform.logs}", ""]
+        lines.append(self._heading("Demo users"))
+        for name, user in platform.users.items():
+            lines += ["", f"  {self._out(_BOLD, name)}  sub {user.subject}", user.access_token]
+        hours = platform.token_seconds / 3600
+        lines += [
+            "",
+            f"  A token is good for {hours:g} h; a fresh one: {COMMAND} -- token learner-a",
+        ]
+        lines += ["", self._heading("To copy"), "", *examples(platform), ""]
+        lines += ["Ctrl-C stops everything and keeps its state.", "", ""]
+        return "\n".join(lines)
+
+    def _heading(self, text: str) -> str:
+        return self._out(_BOLD, text)
+
+    def _quote(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._line(self._in(_DIM, f"    {line}"))
+
+    def _show_waiting(self) -> None:
+        if self._errors.isatty():
+            waiting = ", ".join(self._waiting)
+            self._write(self._errors, f"\r\x1b[K{f'  … {waiting}' if waiting else ''}"[:120])
+
+    def _line(self, text: str) -> None:
+        if self._errors.isatty():
+            self._write(self._errors, f"\r\x1b[K{text}\n")
+            self._show_waiting()
+        else:
+            self._write(self._errors, text + "\n")
+
+    def _in(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._errors.isatty() else text
+
+    def _out(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._output.isatty() else text
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        # A terminal that is gone, a pipe that nobody reads: no reason to stop half-way.
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(text)
+            stream.flush()
+
+
+def examples(platform: Ready) -> list[str]:
+    """Lines to paste into a shell; the last one plays the whole journey. They need curl alone."""
+    reader, author = platform.users["learner-a"], platform.users["author"]
+    gateway = platform.gateway
+    lines = [
+        f"curl -H @{reader.header_file} '{gateway}/courses?limit=5'",
+        f"curl -H @{author.header_file} '{gateway}/courses?status=draft'",
+        f"curl -H @{reader.header_file} {gateway}/progress/me",
+    ]
+    if platform.journey is not None:
+        lines += ["", "# The journey: list, open, play a part of the video, record, read it back."]
+        lines.append(journey_line(gateway, reader.header_file, platform.journey))
+    return lines
+
+
+def journey_line(gateway: str, header_file: Path, journey: Journey) -> str:
+    """The seed's user journey as one line for a POSIX shell."""
+    course, content = journey.course_id, journey.content_id
+    update = (
+        r"{\"occurredAt\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",\"deviceId\":\"shell\","
+        rf"\"items\":{{\"{content}\":{{\"completed\":true}}}}}}"
+    )
+    steps = [
+        f'G={gateway}; H=@{header_file}; curl -sSf -H $H "$G/courses?limit=3"',
+        "echo",
+        f"curl -sSf -H $H $G/courses/{course}",
+        "echo",
+        f"URL=$(curl -sSf -H $H $G/content/{content}"
+        """ | grep -o '"url": *"[^"]*"' | head -n 1 | cut -d '"' -f 4)""",
+        'curl -sSf -r 0-1048575 -o /dev/null -w "video: HTTP %{http_code}, %{size_download} bytes\\n"'
+        ' "$URL"',
+        f'curl -sSf -X PUT -H $H -H "Content-Type: application/json" -d "{update}"'
+        f" $G/progress/me/{course}",
+        "echo",
+        "curl -sSf -H $H $G/progress/me",
+        "echo",
+    ]
+    return " && ".join(steps)

@@ -1,0 +1,140 @@
+"""The three services and the gateway as programs: command, environment, and when they are ready.
+
+A service gets exactly the environment variables it would get on AWS, from here instead of from a
+task definition. Nothing in it is told that this is not AWS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._provision import PREFIXES
+from deploy.local._supervisor import Program
+
+SERVICES: tuple[str, ...] = tuple(PREFIXES)
+WITH_CURSORS = frozenset({"course_catalog", "progress_tracking"})
+
+# Longer than a request takes, shorter than what is waited for before SIGKILL.
+DRAIN_SECONDS = 5
+
+# What a Python needs to start at all; nothing of the user's AWS or Python settings.
+_INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ")
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What a service is told besides what was provisioned for it."""
+
+    port: int
+    cursor_secret: str | None
+    cors_origins: Sequence[str]
+    tracing_daemon: str | None
+
+
+def contract_of(service: str) -> Path:
+    """The service's ``openapi.yaml``."""
+    return REPOSITORY_ROOT / "services" / service / "openapi.yaml"
+
+
+def service_program(
+    service: str,
+    settings: ServiceSettings,
+    provisioned: Mapping[str, str],
+    session: aiohttp.ClientSession,
+) -> Program:
+    """The service as its image runs it: ``python -m services.<name>``.
+
+    Args:
+        service: the name of its folder.
+        settings: see `ServiceSettings`.
+        provisioned: the variables that lead it to its table, its tokens' issuer and its role.
+        session: asks ``/readyz``.
+    """
+    prefix = PREFIXES[service]
+    own: dict[str, str] = {
+        "HOST": "127.0.0.1",
+        "PORT": str(settings.port),
+        "CORS_ORIGINS": ",".join(settings.cors_origins),
+        "DRAIN_SECONDS": str(DRAIN_SECONDS),
+    }
+    version = service_version(REPOSITORY_ROOT / "services" / service / "BUILD")
+    if version is not None:
+        own["VERSION"] = version
+    if service in WITH_CURSORS and settings.cursor_secret is not None:
+        own["CURSOR_SECRETS"] = settings.cursor_secret
+    if settings.tracing_daemon is not None:
+        own["TRACING_DAEMON"] = settings.tracing_daemon
+        own["TRACING_RATE"] = "1"
+    return Program(
+        name=service,
+        command=[sys.executable, "-m", f"services.{service}"],
+        environment={
+            **python_environment(),
+            **provisioned,
+            **{f"{prefix}{name}": value for name, value in own.items()},
+        },
+        ready=_answers(session, f"http://127.0.0.1:{settings.port}/readyz"),
+        stop_seconds=DRAIN_SECONDS + 10,
+    )
+
+
+def gateway_program(configuration: Path, listener: int) -> Program:
+    """The gateway on a listening socket that it inherits."""
+    return Program(
+        name="gateway",
+        command=[
+            *(sys.executable, "-m", "deploy.local._gateway"),
+            *("--configuration", str(configuration)),
+            *("--fd", str(listener)),
+            *("--drain-seconds", str(DRAIN_SECONDS)),
+        ],
+        environment=python_environment(),
+        ready=_says("listening"),
+        inherited=[listener],
+        stop_seconds=DRAIN_SECONDS + 10,
+    )
+
+
+def python_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a Python of ours is started with, besides its own settings."""
+    variables = os.environ if variables is None else variables
+    inherited = {name: variables[name] for name in _INHERITED if name in variables}
+    return inherited | {"PYTHONPATH": str(REPOSITORY_ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def service_version(build: Path) -> str | None:
+    """The literal ``version="x.y.z"`` of a service's BUILD file, the one place where it stands."""
+    try:
+        text = build.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r'\bversion\s*=\s*"([^"]+)"', text)
+    return found and found[1]
+
+
+def _answers(session: aiohttp.ClientSession, url: str) -> Callable[[str], Awaitable[bool]]:
+    timeout = aiohttp.ClientTimeout(total=2)
+
+    async def ready(_: str) -> bool:
+        try:
+            async with session.get(url, timeout=timeout) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    return ready
+
+
+def _says(word: str) -> Callable[[str], Awaitable[bool]]:
+    async def ready(output: str) -> bool:
+        return word in output
+
+    return ready

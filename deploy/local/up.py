@@ -1,0 +1,176 @@
+"""Starts the whole platform on this machine, and stops it. See README.md beside this file.
+
+Exit codes: 0 stopped cleanly, 1 it could not start or something had to be killed, 2 it was called
+wrongly: an argument, a taken port, a state folder in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deploy.local._gateway import Target
+from deploy.local._platform import Options, Platform, PlatformError, fresh_token
+from deploy.local._ports import PortTakenError, listen
+from deploy.local._provision import DEMO_USERS, PREFIXES
+from deploy.local._report import COMMAND, Console
+from deploy.local._state import DEFAULT_FOLDER, StateError, StateFolder
+
+_EXAMPLES = f"""examples:
+  {COMMAND}                            on port 8080, state in .lyceum/
+  {COMMAND} -- --port 0 --fresh        on a free port, starting empty
+  {COMMAND} -- --json                  one line of JSON when it is ready
+  {COMMAND} -- token learner-a         a fresh token, while it runs
+  {COMMAND} -- --canary course_catalog=10@http://127.0.0.1:9000
+                                       10 % of the catalog's requests go elsewhere
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; gives its exit code."""
+    options = _parse(arguments)
+    folder = StateFolder(options.state)
+    console = Console(sys.stdout, sys.stderr, as_json=getattr(options, "json", False))
+    if options.command == "token":
+        return _token(folder, options.user, console)
+    try:
+        with folder.claim() as claim, listen(options.port) as listener:
+            if options.fresh:
+                claim.clear()
+            claim.prepare()
+            return _up(Platform(folder, claim, listener, _chosen(options), console), console)
+    except (PortTakenError, StateError) as error:
+        console.failed(str(error))
+        return 2
+
+
+def _up(platform: Platform, console: Console) -> int:
+    try:
+        return 0 if asyncio.run(_run(platform, console)) else 1
+    except PlatformError as error:
+        console.failed(str(error), error.last_lines)
+        return 1
+
+
+def _chosen(options: argparse.Namespace) -> Options:
+    return Options(
+        canaries=dict(options.canary),
+        cors_origins=options.cors_origin,
+        tracing_daemon=options.xray,
+        verbose=options.verbose,
+    )
+
+
+async def _run(platform: Platform, console: Console) -> bool:
+    stop = asyncio.Event()
+
+    def told_to_stop() -> None:
+        if stop.is_set():
+            console.warn("Told to stop a second time: everything is killed, unsaved state is lost.")
+            platform.kill()
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, told_to_stop)
+    return await platform.run(stop)
+
+
+def _token(folder: StateFolder, user: str, console: Console) -> int:
+    try:
+        token = asyncio.run(fresh_token(folder, user))
+    except PlatformError as error:
+        console.failed(str(error))
+        return 1
+    sys.stdout.write(token.token + "\n")
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="up.py",
+        description="The whole platform on this machine, on 127.0.0.1 only: an embedded AWS, the"
+        " three services, a gateway and sample courses. Ctrl-C stops it and keeps its state.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    state_help = "where its state is kept (default: .lyceum)"
+    parser.add_argument(
+        "--state", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help=state_help
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8080,
+        metavar="N",
+        help="the gateway's port, 0 takes a free one",
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget the state and start empty")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON when ready")
+    parser.add_argument("--verbose", action="store_true", help="show the processes' logs as well")
+    parser.add_argument(
+        "--canary",
+        type=_canary,
+        action="append",
+        default=[],
+        metavar="SERVICE=PERCENT@URL",
+        help="send that share of a service's requests to another deployment of it",
+    )
+    parser.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a web origin that may call the services; may be repeated",
+    )
+    parser.add_argument(
+        "--xray", type=_address, metavar="HOST:PORT", help="send every trace to this daemon (UDP)"
+    )
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    token = commands.add_parser("token", help="print a fresh token of a demo user")
+    # Absent here, it must not undo the one before the command.
+    token.add_argument(
+        "--state", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=state_help
+    )
+    token.add_argument("user", choices=list(DEMO_USERS), metavar="USER")
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(text)
+
+
+def _canary(text: str) -> tuple[str, Target]:
+    service, _, rest = text.partition("=")
+    percent, _, url = rest.partition("@")
+    if service not in PREFIXES:
+        raise argparse.ArgumentTypeError(f"{service!r} is none of {', '.join(PREFIXES)}")
+    if not percent.isdecimal() or int(percent) > 100:
+        raise argparse.ArgumentTypeError(f"{percent!r} is not a percentage (0 to 100)")
+    try:
+        return service, Target("canary", url, int(percent))
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{url!r} is not like http://127.0.0.1:9000") from None
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 127.0.0.1:2000")
+    return text
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
