@@ -1,0 +1,1 @@
+"""The catalog over HTTP: what is asked, who may ask it, what it looks like."""
