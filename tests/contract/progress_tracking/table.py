@@ -78,12 +78,12 @@ class ObservedDynamoDB(DynamoDB):
         return await self._call("batch_get_item", params)
 
     async def put_item(self, **params: Any) -> dict[str, Any]:
-        return await self._write("put_item", params)
+        return await self._observed_write("put_item", params)
 
     async def update_item(self, **params: Any) -> dict[str, Any]:
-        return await self._write("update_item", params)
+        return await self._observed_write("update_item", params)
 
-    async def _write(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def _observed_write(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         failing = self.fail_write is not None and len(self.writes) + 1 == self.fail_write
         if failing and not self.fail_after:
             self.calls.append((name, params))
