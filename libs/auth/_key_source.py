@@ -65,7 +65,7 @@ class JwksKeySource:
         key = self._keys.get(kid)
         if key is not None:
             return key
-        if self._refreshing is not None or self._seconds_to_wait() <= 0:
+        if self._under_way() is not None or self._seconds_to_wait() <= 0:
             await self._refreshed()
             key = self._keys.get(kid)
         if key is not None:
@@ -87,7 +87,7 @@ class JwksKeySource:
         """Start a fetch in the background if the keys are past their age and one is due."""
         if (
             self._fetched_at is not None
-            and self._refreshing is None
+            and self._under_way() is None
             and self._clock() - self._fetched_at >= self._maximum_age
             and self._seconds_to_wait() <= 0
         ):
@@ -107,9 +107,10 @@ class JwksKeySource:
 
     async def close(self) -> None:
         """End a fetch that is under way."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait({self._refreshing})
+        task = self._under_way()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
 
     def _seconds_to_wait(self) -> float:
         """Seconds until the issuer may be asked again."""
@@ -128,11 +129,12 @@ class JwksKeySource:
         return max(self._fetched_at + self._maximum_age - self._clock(), self._seconds_to_wait())
 
     async def _refreshed(self) -> None:
-        task = self._refreshing
-        if task is None or task.done():
-            task = self._start()
         # asyncio.wait neither cancels the task with its waiter nor raises what the task raises.
-        await asyncio.wait({task})
+        await asyncio.wait({self._under_way() or self._start()})
+
+    def _under_way(self) -> asyncio.Task[None] | None:
+        task = self._refreshing
+        return None if task is None or task.done() else task
 
     def _start(self) -> asyncio.Task[None]:
         self._attempted_at = self._clock()
@@ -140,12 +142,7 @@ class JwksKeySource:
         # not carry its log context or trace.
         task = asyncio.create_task(self._refresh(), context=contextvars.Context())
         self._refreshing = task
-        task.add_done_callback(self._finished)
         return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        if self._refreshing is task:
-            self._refreshing = None
 
     async def _refresh(self) -> None:
         try:

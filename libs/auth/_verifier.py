@@ -162,10 +162,13 @@ class TokenVerifier:
         )
         return _Verified(principal, expires_at)
 
-    def _remembered(self, digest: bytes) -> Principal | None:
+    def _forget_older_generations(self) -> None:
         if self._cache_generation != self._keys.generation:
             self._cache.clear()
             self._cache_generation = self._keys.generation
+
+    def _remembered(self, digest: bytes) -> Principal | None:
+        self._forget_older_generations()
         verified = self._cache.get(digest)
         if verified is None:
             return None
@@ -177,6 +180,7 @@ class TokenVerifier:
         return verified.principal
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
+        self._forget_older_generations()
         if self._now() >= verified.expires_at:
             return
         self._cache[digest] = verified
