@@ -23,7 +23,18 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 # Access key ids for which MiniStack takes any secret: `test`, and twelve digits.
 _UNCHECKED_KEY = re.compile(r"test|\d{12}", re.ASCII)
 _POOL_DOCUMENT = re.compile(r"/[\w-]+_[0-9A-Za-z]+/\.well-known/(jwks\.json|openid-configuration)")
-_COGNITO_TARGET = "AWSCognitoIdentityProviderService."
+# What an app does for its user without a key of AWS. Not signing up and not recovering a password, which
+# MiniStack allows to everybody, whatever the user pool says.
+_SIGNING_IN = frozenset(
+    f"AWSCognitoIdentityProviderService.{operation}"
+    for operation in (
+        "GetUser",
+        "GlobalSignOut",
+        "InitiateAuth",
+        "RespondToAuthChallenge",
+        "RevokeToken",
+    )
+)
 _READS = frozenset({"GET", "HEAD"})
 _DISCARDED_BYTES = 1024 * 1024
 
@@ -160,8 +171,7 @@ def _is_public(method: str, path: str, headers: _Headers) -> bool:
     """Whether AWS serves this without a signature: a user pool's keys, and signing in."""
     if method in _READS:
         return _POOL_DOCUMENT.fullmatch(path) is not None
-    target = headers.single("x-amz-target") or ""
-    return method == "POST" and path == "/" and target.startswith(_COGNITO_TARGET)
+    return method == "POST" and path == "/" and headers.single("x-amz-target") in _SIGNING_IN
 
 
 class _CorsFilter:

@@ -1,0 +1,322 @@
+"""Each service's role, with credentials as the service gets them: allowed its own, denied all else.
+
+The whole matrix of roles, tables and actions, and of roles, objects and actions, is tried over the wire.
+"""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aioboto3
+import aiohttp
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from deploy.local._credentials import TemporaryCredentials, assume_role_through
+from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._tables import read_table
+from tests.integration.embedded_aws.conftest import Provisioned
+
+SERVICES = ("course_catalog", "content_delivery", "progress_tracking")
+
+# What each role may do on its own table; `index:` is through an index. A transaction is authorized as
+# the actions on single items that it is made of.
+ALLOWED_ON_OWN_TABLE: Mapping[str, frozenset[str]] = {
+    "course_catalog": frozenset(
+        {
+            "GetItem",
+            "PutItem",
+            "DeleteItem",
+            "transaction of GetItem",
+            "transaction of PutItem",
+            "index:Query",
+        }
+    ),
+    "content_delivery": frozenset(
+        {
+            "GetItem",
+            "PutItem",
+            "transaction of GetItem",
+            "transaction of PutItem",
+            "index:Query",
+        }
+    ),
+    "progress_tracking": frozenset(
+        {"BatchGetItem", "PutItem", "Query", "UpdateItem", "transaction of PutItem"}
+    ),
+}
+ALLOWED_ON_OBJECTS: Mapping[str, frozenset[str]] = {
+    "course_catalog": frozenset(),
+    "content_delivery": frozenset({"GetObject", "HeadObject"}),
+    "progress_tracking": frozenset(),
+}
+
+Call = Callable[[Any], Awaitable[object]]
+
+
+def table_calls(table: Mapping[str, Any], name: str) -> dict[str, Call]:
+    """A call of each kind on a table, right in everything but perhaps in the caller's right to it."""
+    key = {entry["AttributeName"]: {"S": str(uuid.uuid4())} for entry in table["KeySchema"]}
+    names = [entry["AttributeName"] for entry in table["KeySchema"]]
+    hash_key = names[0]
+    by_key = {
+        "KeyConditionExpression": "#hash = :hash",
+        "ExpressionAttributeNames": {"#hash": hash_key},
+        "ExpressionAttributeValues": {":hash": key[hash_key]},
+    }
+    calls: dict[str, Call] = {
+        "GetItem": lambda db: db.get_item(TableName=name, Key=key),
+        "PutItem": lambda db: db.put_item(TableName=name, Item=key),
+        "UpdateItem": lambda db: db.update_item(TableName=name, Key=key),
+        "DeleteItem": lambda db: db.delete_item(TableName=name, Key=key),
+        "Query": lambda db: db.query(TableName=name, **by_key),
+        "Scan": lambda db: db.scan(TableName=name),
+        "BatchGetItem": lambda db: db.batch_get_item(RequestItems={name: {"Keys": [key]}}),
+        "BatchWriteItem": lambda db: db.batch_write_item(
+            RequestItems={name: [{"PutRequest": {"Item": key}}]}
+        ),
+        "transaction of GetItem": lambda db: db.transact_get_items(
+            TransactItems=[{"Get": {"TableName": name, "Key": key}}]
+        ),
+        "transaction of PutItem": lambda db: db.transact_write_items(
+            TransactItems=[{"Put": {"TableName": name, "Item": key}}]
+        ),
+        "transaction of ConditionCheckItem": lambda db: db.transact_write_items(
+            TransactItems=[
+                {
+                    "ConditionCheck": {
+                        "TableName": name,
+                        "Key": key,
+                        "ConditionExpression": "attribute_exists(#hash) OR "
+                        "attribute_not_exists(#hash)",
+                        "ExpressionAttributeNames": {"#hash": hash_key},
+                    }
+                }
+            ]
+        ),
+        "PartiQLSelect": lambda db: db.execute_statement(Statement=f'SELECT * FROM "{name}"'),
+        "DescribeTable": lambda db: db.describe_table(TableName=name),
+        "UpdateTable": lambda db: db.update_table(TableName=name, BillingMode="PAY_PER_REQUEST"),
+        "UpdateTimeToLive": lambda db: db.update_time_to_live(
+            TableName=name, TimeToLiveSpecification={"AttributeName": "x", "Enabled": True}
+        ),
+        "CreateBackup": lambda db: db.create_backup(TableName=name, BackupName="copy"),
+        "DeleteTable": lambda db: db.delete_table(TableName=name),
+    }
+    if "GlobalSecondaryIndexes" in table:
+        index = table["GlobalSecondaryIndexes"][0]
+        index_hash = index["KeySchema"][0]["AttributeName"]
+        calls["index:Query"] = lambda db: db.query(
+            TableName=name,
+            IndexName=index["IndexName"],
+            KeyConditionExpression="#hash = :hash",
+            ExpressionAttributeNames={"#hash": index_hash},
+            ExpressionAttributeValues={":hash": {"S": "none"}},
+        )
+        calls["index:Scan"] = lambda db: db.scan(TableName=name, IndexName=index["IndexName"])
+    return calls
+
+
+def object_calls(bucket: str, key: str) -> dict[str, Call]:
+    return {
+        "GetObject": lambda s3: s3.get_object(Bucket=bucket, Key=key),
+        "HeadObject": lambda s3: s3.head_object(Bucket=bucket, Key=key),
+        "PutObject": lambda s3: s3.put_object(Bucket=bucket, Key=key, Body=b"changed"),
+        "DeleteObject": lambda s3: s3.delete_object(Bucket=bucket, Key=key),
+        "CopyObject": lambda s3: s3.copy_object(
+            Bucket=bucket, Key=f"{key}-copy", CopySource={"Bucket": bucket, "Key": key}
+        ),
+        "CreateMultipartUpload": lambda s3: s3.create_multipart_upload(Bucket=bucket, Key=key),
+        "ListObjects": lambda s3: s3.list_objects_v2(Bucket=bucket, Prefix=key),
+        "PutBucketPolicy": lambda s3: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
+        "PutBucketCors": lambda s3: s3.put_bucket_cors(
+            Bucket=bucket,
+            CORSConfiguration={"CORSRules": [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET"]}]},
+        ),
+        "DeleteBucket": lambda s3: s3.delete_bucket(Bucket=bucket),
+    }
+
+
+async def is_allowed(call: Awaitable[object]) -> bool:
+    """Whether IAM lets the call happen; what else may be wrong with it counts as a wrong test."""
+    try:
+        await call
+    except ClientError as error:
+        answer = error.response
+        # HEAD has no body to name the reason in.
+        denied = {"AccessDeniedException", "AccessDenied", "403"}
+        assert answer["Error"]["Code"] in denied, answer
+        return False
+    return True
+
+
+async def assume(provisioned: Provisioned, service: str) -> TemporaryCredentials:
+    async with provisioned.aws.client("sts") as sts:
+        return await assume_role_through(sts)(provisioned.resources.role_arns[service])
+
+
+@contextlib.asynccontextmanager
+async def client_of(
+    provisioned: Provisioned, credentials: TemporaryCredentials, name: str
+) -> AsyncIterator[Any]:
+    session = aioboto3.Session(
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        aws_session_token=credentials.session_token,
+        region_name=provisioned.resources.region,
+    )
+    config = Config(
+        retries={"total_max_attempts": 1}, signature_version="s3v4" if name == "s3" else "v4"
+    )
+    async with session.client(
+        name, endpoint_url=provisioned.resources.endpoint_url, config=config
+    ) as client:
+        yield client
+
+
+@pytest.fixture()
+async def content_object(provisioned: Provisioned) -> str:
+    key = f"content/{uuid.uuid4()}/original"
+    async with provisioned.aws.client("s3") as s3:
+        await s3.put_object(Bucket=provisioned.resources.bucket, Key=key, Body=b"0123456789")
+    return key
+
+
+@pytest.mark.parametrize("owner", SERVICES)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_role_may_do_on_tables_what_its_repository_does_and_nothing_else(
+    provisioned: Provisioned, service: str, owner: str
+) -> None:
+    table = read_table(REPOSITORY_ROOT / "services" / owner / "table.json")
+    calls = table_calls(table, provisioned.resources.tables[owner])
+    async with client_of(provisioned, await assume(provisioned, service), "dynamodb") as dynamodb:
+        allowed = {name for name, call in calls.items() if await is_allowed(call(dynamodb))}
+    assert allowed == (ALLOWED_ON_OWN_TABLE[service] if service == owner else frozenset())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_only_content_may_read_objects_and_only_below_its_prefix(
+    provisioned: Provisioned, content_object: str, service: str
+) -> None:
+    bucket = provisioned.resources.bucket
+    async with provisioned.aws.client("s3") as s3:
+        await s3.put_object(Bucket=bucket, Key="elsewhere/original", Body=b"not content")
+    async with client_of(provisioned, await assume(provisioned, service), "s3") as s3:
+        below = object_calls(bucket, content_object)
+        beside = object_calls(bucket, "elsewhere/original")
+        assert {
+            name for name, call in below.items() if await is_allowed(call(s3))
+        } == ALLOWED_ON_OBJECTS[service]
+        assert {name for name, call in beside.items() if await is_allowed(call(s3))} == set()
+        assert not await is_allowed(s3.list_buckets())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_transaction_that_reaches_into_another_table_is_denied_whole(
+    provisioned: Provisioned, service: str
+) -> None:
+    other = SERVICES[(SERVICES.index(service) + 1) % len(SERVICES)]
+    tables = {
+        name: read_table(REPOSITORY_ROOT / "services" / name / "table.json")
+        for name in (service, other)
+    }
+    keys = {
+        name: {entry["AttributeName"]: {"S": "smuggled"} for entry in table["KeySchema"]}
+        for name, table in tables.items()
+    }
+    names = provisioned.resources.tables
+    async with client_of(provisioned, await assume(provisioned, service), "dynamodb") as dynamodb:
+        puts = [
+            {"Put": {"TableName": names[name], "Item": keys[name]}} for name in (service, other)
+        ]
+        assert not await is_allowed(dynamodb.transact_write_items(TransactItems=puts))
+    async with provisioned.aws.client("dynamodb") as dynamodb:
+        for name in (service, other):
+            found = await dynamodb.get_item(TableName=names[name], Key=keys[name])
+            assert "Item" not in found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_role_can_not_make_itself_more_than_it_is(
+    provisioned: Provisioned, service: str
+) -> None:
+    credentials = await assume(provisioned, service)
+    calls: dict[str, list[Call]] = {
+        "iam": [
+            lambda iam: iam.list_roles(),
+            lambda iam: iam.create_access_key(UserName="administrator"),
+            lambda iam: iam.put_role_policy(
+                RoleName=credentials.role_arn.rsplit("/", 1)[1],
+                PolicyName="more",
+                PolicyDocument='{"Version":"2012-10-17","Statement":'
+                '[{"Effect":"Allow","Action":"*","Resource":"*"}]}',
+            ),
+        ],
+        "sts": [
+            lambda sts, arn=arn: sts.assume_role(RoleArn=arn, RoleSessionName="more")  # type: ignore[misc]
+            for arn in provisioned.resources.role_arns.values()
+        ],
+        "cognito-idp": [
+            lambda idp: idp.admin_set_user_password(
+                UserPoolId=provisioned.resources.pool.pool_id,
+                Username="staff",
+                Password="Known0123456789abc",
+                Permanent=True,
+            ),
+            lambda idp: idp.list_users(UserPoolId=provisioned.resources.pool.pool_id),
+        ],
+        "dynamodb": [lambda dynamodb: dynamodb.list_tables()],
+    }
+    for name, attempts in calls.items():
+        async with client_of(provisioned, credentials, name) as client:
+            for attempt in attempts:
+                assert not await is_allowed(attempt(client)), name
+
+
+async def test_the_session_of_a_role_is_checked_in_all_its_parts(provisioned: Provisioned) -> None:
+    """Key, secret and token belong together: none of them works with a part of another session."""
+    one = await assume(provisioned, "course_catalog")
+    two = await assume(provisioned, "course_catalog")
+    mixed = [
+        (one.access_key_id, two.secret_access_key, one.session_token),
+        (one.access_key_id, one.secret_access_key, two.session_token),
+        (one.access_key_id, one.secret_access_key, ""),
+        (two.access_key_id, one.secret_access_key, one.session_token),
+    ]
+    for key, secret, token in mixed:
+        wrong = TemporaryCredentials(key, secret, token, one.expiration, one.role_arn)
+        async with client_of(provisioned, wrong, "dynamodb") as dynamodb:
+            with pytest.raises(ClientError) as refused:
+                await dynamodb.get_item(
+                    TableName=provisioned.resources.tables["course_catalog"],
+                    Key={"courseId": {"S": "none"}},
+                )
+        assert refused.value.response["Error"]["Code"] in {
+            "InvalidSignatureException",
+            "InvalidToken",
+            "UnrecognizedClientException",
+        }
+
+
+async def test_a_pre_signed_url_is_worth_what_its_signer_may(
+    provisioned: Provisioned, content_object: str
+) -> None:
+    """A URL can be signed for anything; whether it opens is decided by the role that signed it."""
+    bucket = provisioned.resources.bucket
+    opened = {}
+    for service in SERVICES:
+        async with client_of(provisioned, await assume(provisioned, service), "s3") as s3:
+            url = await s3.generate_presigned_url(
+                "get_object", Params={"Bucket": bucket, "Key": content_object}, ExpiresIn=60
+            )
+        async with aiohttp.ClientSession() as http, http.get(url) as response:
+            opened[service] = response.status
+    assert opened == {"course_catalog": 403, "content_delivery": 200, "progress_tracking": 403}
+
+
+def test_every_service_with_a_table_is_in_the_matrix() -> None:
+    tables = REPOSITORY_ROOT.glob("services/*/table.json")
+    assert {Path(path).parent.name for path in tables} == set(SERVICES)
