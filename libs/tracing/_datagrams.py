@@ -12,6 +12,7 @@ HEADER: Final = b'{"format":"json","version":1}\n'
 
 _LARGEST_DOCUMENT: Final = LARGEST_DATAGRAM - len(HEADER)
 _DISPENSABLE: Final = ("metadata", "cause", "annotations", "http", "aws", "user")
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 _OPEN: Final = b',"subsegments":['
 _CLOSE: Final = b"]}"
 
@@ -62,6 +63,5 @@ def _trimmed(body: dict[str, object], limit: int) -> bytes:
 
 
 def _encode(document: dict[str, object]) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
     # "replace": half of a surrogate pair has no UTF-8 form.
-    return text.encode("utf-8", "replace")
+    return _JSON.encode(document).encode("utf-8", "replace")

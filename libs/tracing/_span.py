@@ -8,6 +8,7 @@ Every public method is fenced: whatever goes wrong here stays here.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
@@ -20,8 +21,9 @@ from libs.tracing._record import AttributeValue, FinishedSpan, RecordedException
 
 # A loop that makes spans without end must not fill the memory: a segment holds this many
 # finished ones until its own end, later ones are emitted one by one.
-MOST_HELD_SPANS: Final = 1000
+MOST_HELD_SPANS: Final = 200
 _MOST_EXCEPTIONS: Final = 5
+_MOST_KNOWN_ERRORS: Final = 8
 _MOST_FRAMES: Final = 10
 
 
@@ -105,7 +107,7 @@ class OpenSegment:
         "_held",
         "_lock",
         "_monotonic",
-        "last_error",
+        "_recent_errors",
         "new_id",
         "segment_id",
         "trace_id",
@@ -123,7 +125,7 @@ class OpenSegment:
         self.trace_id = trace_id
         self.new_id = new_id
         self.segment_id = new_id()
-        self.last_error: _LastError | None = None
+        self._recent_errors: deque[_KnownError] = deque(maxlen=_MOST_KNOWN_ERRORS)
         self._monotonic = monotonic
         # One reading of the wall clock a segment: when it jumps, no span ends before it began.
         self._clock_offset = clock() - monotonic()
@@ -144,17 +146,24 @@ class OpenSegment:
                 if span.span_id == self.segment_id:
                     batch += held
                     self._held = None
-                    self.last_error = None
+                    self._recent_errors.clear()
                 elif len(held) < MOST_HELD_SPANS:
                     held.append(span)
                     return
         self._emit(batch)
 
-    def remember(self, error: "_LastError") -> None:
-        # A reference to an exception holds frames, so it is dropped with the segment's end.
+    def remember(self, error: "_KnownError") -> None:
+        """Keeps the verdict on an exception for the spans that it passes through."""
+        # An exception holds frames, so it is let go when the segment ends.
         with self._lock:
             if self._held is not None:
-                self.last_error = error
+                self._recent_errors.append(error)
+
+    def known(self, exception: BaseException | None) -> "_KnownError | None":
+        for error in tuple(self._recent_errors):
+            if error.exception is exception:
+                return error
+        return None
 
 
 class RecordingSpan(Span):
@@ -255,29 +264,43 @@ class RecordingSpan(Span):
 
     def _note_escaping(self, exc: Exception) -> None:
         """An exception leaves this span: judged as further down, where it was judged there."""
-        last = self.segment.last_error
-        if last is None or last.exception is not exc:
-            inherited = last is not None and last.exception is _translated(exc)
-            verdict = last.verdict if last is not None and inherited else _verdict_of(exc)
-            self._record(exc, verdict)
-        elif all(recorded.id != last.id for recorded in self._exceptions):
-            self._inherited_exception = last.id
-            self._mark(last.verdict)
+        known = self.segment.known(exc)
+        if known is None:
+            self._record(exc, self._verdict_of(exc))
+        elif all(recorded.id != known.id for recorded in self._exceptions):
+            self._inherited_exception = known.id
+            self._mark(known.verdict)
+
+    def _verdict_of(self, exc: BaseException) -> "_Verdict":
+        known = self.segment.known(exc) or self.segment.known(_translated(exc))
+        if known is not None:
+            return known.verdict
+        if isinstance(exc, BaseExceptionGroup):
+            verdicts = [self._verdict_of(e) for e in exc.exceptions]
+            return _Verdict(
+                fault=any(verdict.fault for verdict in verdicts),
+                throttled=any(verdict.throttled for verdict in verdicts),
+            )
+        # An exception with an HTTP status is judged by it.
+        status = getattr(exc, "status", None)
+        if isinstance(status, int) and 400 <= status < 500:
+            return _Verdict(fault=False, throttled=status == 429)
+        return _Verdict(fault=True, throttled=False)
 
     def _record(self, exc: Exception, verdict: "_Verdict") -> None:
         self._mark(verdict)
-        last = self.segment.last_error
-        cause = last.id if last is not None and last.exception is _translated(exc) else None
+        if len(self._exceptions) == _MOST_EXCEPTIONS:
+            return
+        cause = self.segment.known(_translated(exc))
         recorded = RecordedException(
             id=self.segment.new_id(),
             type=type(exc).__name__,
             message=clean_text(describe(exc)),
             stack=tuple(_frames(exc.__traceback__))[-_MOST_FRAMES:],
-            caused_by=cause,
+            caused_by=cause.id if cause else None,
         )
-        if len(self._exceptions) < _MOST_EXCEPTIONS:
-            self._exceptions.append(recorded)
-        self.segment.remember(_LastError(exc, recorded.id, verdict))
+        self._exceptions.append(recorded)
+        self.segment.remember(_KnownError(exc, recorded.id, verdict))
 
     def _mark(self, verdict: "_Verdict") -> None:
         self._fault = self._fault or verdict.fault
@@ -298,7 +321,7 @@ class _Verdict:
         self.throttled = throttled
 
 
-class _LastError:
+class _KnownError:
     __slots__ = ("exception", "id", "verdict")
 
     def __init__(self, exception: Exception, recorded_id: str, verdict: _Verdict) -> None:
@@ -315,15 +338,7 @@ def _leave(token: "Token[CurrentSpan] | None") -> None:
             current_span.reset(token)
 
 
-def _verdict_of(exc: Exception) -> _Verdict:
-    """An exception with an HTTP status is judged by it, every other one is a fault."""
-    status = getattr(exc, "status", None)
-    if isinstance(status, int) and 400 <= status < 500:
-        return _Verdict(fault=False, throttled=status == 429)
-    return _Verdict(fault=True, throttled=False)
-
-
-def _translated(exc: Exception) -> BaseException | None:
+def _translated(exc: BaseException) -> BaseException | None:
     """The exception that this one was raised instead of: `raise X from Y`, `raise X from None`."""
     if exc.__cause__ is not None:
         return exc.__cause__

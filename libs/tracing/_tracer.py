@@ -176,14 +176,11 @@ def create_tracer(
     clock, monotonic: seconds; the first since 1970, the second for durations.
     emitter: replaces the daemon.
 
-    Raises ValueError for a malformed daemon address. A daemon that is not there is no error.
+    Raises ValueError for a malformed daemon address, be it this one or the SDK's own variable
+    AWS_XRAY_DAEMON_ADDRESS. A daemon that is not there is no error.
     """
     if emitter is None and daemon_address is not None:
-        # Here, not above: importing the SDK costs a good part of a second, opens a socket and
-        # reads variables, all of it for nothing where no daemon is configured.
-        from libs.tracing._xray import XRayEmitter
-
-        emitter = XRayEmitter(daemon_address, service=service, version=version)
+        emitter = _xray_emitter(daemon_address, service=service, version=version)
     return Tracer(
         rules=rules,
         random=random or random_module.Random(),  # noqa: S311 - ids, not secrets
@@ -191,3 +188,16 @@ def create_tracer(
         monotonic=monotonic,
         emitter=emitter,
     )
+
+
+def _xray_emitter(address: str, *, service: str, version: str) -> Emitter:
+    # Not at the top: importing the SDK takes long, opens a socket and reads variables, all for
+    # nothing where no daemon is configured.
+    try:
+        from libs.tracing._xray import XRayEmitter
+    except ImportError:
+        raise
+    except Exception as problem:
+        # Its recorder, which is not used here, is made at import.
+        raise ValueError(f"the X-Ray SDK refuses its environment: {problem}") from problem
+    return XRayEmitter(address, service=service, version=version)

@@ -11,7 +11,8 @@ import logging
 import platform
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aws_xray_sdk.core.models import http
@@ -33,10 +34,12 @@ _DEEPEST_NESTING: Final = 50
 # Attributes of this prefix become annotations, which X-Ray indexes for its filter expressions.
 _ANNOTATED_PREFIX: Final = "lyceum."
 
-_HTTP_FIELDS: Final = {
+_HTTP_TEXTS: Final = {
     "http.request.method": http.METHOD,
     "user_agent.original": http.USER_AGENT,
     "client.address": http.CLIENT_IP,
+}
+_HTTP_NUMBERS: Final = {
     "http.response.status_code": http.STATUS,
     "http.response.body.size": http.CONTENT_LENGTH,
 }
@@ -50,8 +53,9 @@ _AWS_FIELDS: Final = {
     "aws.s3.bucket": "bucket_name",
     "aws.request.retries": "retries",
 }
-_URL_PARTS: Final = frozenset(
-    {"url.full", "url.scheme", "url.path", "server.address", "server.port", "http.route"}
+_SHOWN_ELSEWHERE: Final = frozenset(
+    {"url.full", "url.scheme", "url.path", "server.address", "server.port"}
+    | {"rpc.service", "enduser.pseudo.id"}
 )
 
 
@@ -75,6 +79,8 @@ class XRayEmitter:
             )[0]
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
+        except UnicodeError as problem:
+            raise ValueError(f"daemon address {address!r} has no valid host name") from problem
         except OSError as problem:
             # A service has to start without its tracing.
             _log.warning("no tracing: daemon %s can't be addressed: %s", address, problem)
@@ -102,87 +108,98 @@ def documents(
 ) -> list[dict[str, object]]:
     """The spans as trees: a segment with its subsegments, and each subsegment by itself whose
     parent is not among the spans."""
-    children: dict[str, list[FinishedSpan]] = {}
     ids = {span.span_id for span in spans}
-    roots = []
+    children: dict[str, list[FinishedSpan]] = {}
+    roots: deque[FinishedSpan] = deque()
     for span in spans:
-        if span.parent_id in ids and span.kind != "server":
+        if span.kind != "server" and span.parent_id in ids:
             children.setdefault(str(span.parent_id), []).append(span)
         else:
             roots.append(span)
     result = []
-    # Each root with its tree; a tree that is too deep for a JSON encoder is continued in a
-    # document of its own, as X-Ray joins them by id.
     while roots:
-        root = roots.pop(0)
-        entity = _entity(root, service, version)
-        level = [(root, entity)]
-        tree = [(root, entity)]
+        root = roots.popleft()
+        segment = _segment(root, service, version)
+        entity = segment if root.kind == "server" else _subsegment(root, segment)
+        tree = level = [(root, entity)]
         for _ in range(_DEEPEST_NESTING):
             below = []
             for span, parent in level:
-                for child in sorted(children.pop(span.span_id, ()), key=lambda s: s.start):
-                    child_entity = _entity(child, service, version)
+                for child in children.pop(span.span_id, ()):
+                    child_entity = _subsegment(child, segment)
                     parent.add_subsegment(child_entity)
                     below.append((child, child_entity))
-            tree += below
             level = below
+            tree = tree + below
+        # What is deeper than a JSON encoder can go is continued in a document of its own:
+        # X-Ray joins them by id.
         for span, _ in level:
-            roots += children.pop(span.span_id, ())
-        for span, child_entity in tree:
-            child_entity.close(span.end)
+            roots.extend(children.pop(span.span_id, ()))
+        for span, closing in tree:
+            closing.close(span.end)
         result.append(entity.to_dict())
     return result
 
 
-def _entity(span: FinishedSpan, service: str, version: str) -> Any:
+def _segment(span: FinishedSpan, service: str, version: str) -> Any:
+    """The span's segment, empty where the span is but a part of it: a subsegment can't be made
+    without one."""
     segment = Segment(
         _name(service), entityid=span.segment_id, traceid=span.trace_id, parent_id=span.parent_id
     )
-    if span.kind == "server":
-        entity: Any = segment
-        entity.set_aws({"xray": {"sdk": "X-Ray for Python", "sdk_version": VERSION}})
-        entity.set_service(
-            {
-                "version": version,
-                "runtime": platform.python_implementation(),
-                "runtime_version": platform.python_version(),
-            }
-        )
-        user = span.attributes.get("enduser.pseudo.id")
-        if user is not None:
-            entity.set_user(str(user)[:_LONGEST_USER])
-        entity.put_annotation("service", service)
-        entity.put_annotation("operation", span.name)
-    else:
-        name = span.name
-        if span.kind == "aws":
-            # X-Ray draws one node a name: the AWS service, not the operation.
-            name = str(span.attributes.get("rpc.service", name))
-        entity = Subsegment(_name(name), _NAMESPACES[span.kind], segment)
-        entity.id = span.span_id
-        entity.parent_id = span.parent_id
+    if span.kind != "server":
+        return segment
+    segment.set_aws({"xray": {"sdk": "X-Ray for Python", "sdk_version": VERSION}})
+    segment.set_service(
+        {
+            "version": version,
+            "runtime": platform.python_implementation(),
+            "runtime_version": platform.python_version(),
+        }
+    )
+    user = span.attributes.get("enduser.pseudo.id")
+    if user is not None:
+        segment.set_user(str(user)[:_LONGEST_USER])
+    segment.put_annotation("service", service)
+    segment.put_annotation("operation", span.name)
+    _fill(segment, span)
+    return segment
+
+
+def _subsegment(span: FinishedSpan, segment: Any) -> Any:
+    name = span.name
+    if span.kind == "aws":
+        # X-Ray draws one node for each name: the AWS service, not the operation.
+        name = str(span.attributes.get("rpc.service", name))
+    subsegment = Subsegment(_name(name), _NAMESPACES[span.kind], segment)
+    subsegment.id = span.span_id
+    subsegment.parent_id = span.parent_id
+    _fill(subsegment, span)
+    return subsegment
+
+
+def _fill(entity: Any, span: FinishedSpan) -> None:
     entity.start_time = span.start
     _put_attributes(entity, span.attributes, kind=span.kind)
     _put_errors(entity, span)
-    return entity
 
 
 def _put_attributes(entity: Any, attributes: Mapping[str, AttributeValue], *, kind: str) -> None:
     aws = dict(entity.aws)
     for key, value in attributes.items():
-        if key in _HTTP_FIELDS:
-            entity.put_http_meta(_HTTP_FIELDS[key], value)
+        if key in _HTTP_TEXTS:
+            entity.put_http_meta(_HTTP_TEXTS[key], str(value))
+        elif key in _HTTP_NUMBERS and isinstance(value, int):
+            entity.put_http_meta(_HTTP_NUMBERS[key], value)
         elif key in _AWS_FIELDS and kind == "aws":
-            aws.update(_aws_field(key, value))
+            aws.update(_aws_field(_AWS_FIELDS[key], value))
         elif key == "http.route":
-            entity.put_annotation("route", value)
+            entity.put_annotation("route", str(value))
         elif key.startswith(_ANNOTATED_PREFIX):
             name = _ANNOTATION_CHARACTERS.sub("_", key.removeprefix(_ANNOTATED_PREFIX))
-            entity.put_annotation(
-                name, value if isinstance(value, str | bool | int | float) else ", ".join(value)
-            )
-        elif key not in _URL_PARTS and key not in ("rpc.service", "enduser.pseudo.id"):
+            is_scalar = isinstance(value, str | bool | int | float)
+            entity.put_annotation(name, value if is_scalar else str(value))
+        elif key not in _SHOWN_ELSEWHERE:
             entity.put_metadata(key, value)
     url = _url(attributes)
     if url and kind in ("server", "client"):
@@ -191,15 +208,10 @@ def _put_attributes(entity: Any, attributes: Mapping[str, AttributeValue], *, ki
         entity.set_aws(aws)
 
 
-def _aws_field(key: str, value: AttributeValue) -> Iterator[tuple[str, AttributeValue]]:
-    field = _AWS_FIELDS[key]
-    if field == "table_name" and not isinstance(value, str) and isinstance(value, Sequence):
-        if len(value) == 1:
-            yield "table_name", value[0]
-        else:
-            yield "table_names", list(value)
-    else:
-        yield field, value
+def _aws_field(field: str, value: AttributeValue) -> dict[str, AttributeValue]:
+    if field != "table_name" or isinstance(value, str | bool | int | float):
+        return {field: value}
+    return {"table_name": value[0]} if len(value) == 1 else {"table_names": list(value)}
 
 
 def _url(attributes: Mapping[str, AttributeValue]) -> str | None:
