@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.logging import BoundLogger, configure, get_logger, request_context
@@ -346,14 +346,18 @@ def test_size_is_bounded(value: object) -> None:
     assert output.events()[0]["requestId"] == "r-1"
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(
     st.text(),
     st.dictionaries(
-        st.text(),
+        st.text(max_size=20),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            lambda inner: st.lists(inner, max_size=4)
+            | st.dictionaries(st.text(max_size=20), inner, max_size=4),
+            max_leaves=8,
         ),
+        max_size=5,
     ),
 )
 def test_whatever_is_logged_is_one_line_of_json(text: str, values: dict[str, object]) -> None:
