@@ -77,7 +77,7 @@ class Config:
         issuer = environment.text("AUTH_ISSUER", pattern=r"https?://\S+")
         jwks_url = environment.url("AUTH_JWKS_URL")
         client_ids = environment.words("AUTH_CLIENT_IDS")
-        if not client_ids:
+        if not variables.get(PREFIX + "AUTH_CLIENT_IDS"):
             environment.reject("AUTH_CLIENT_IDS", "is missing")
         permissions = _permissions(environment)
         table = environment.text("TABLE", default="Content", pattern=_TABLE)

@@ -1,0 +1,180 @@
+"""The service over a real socket, standing on its twins in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+from yarl import URL
+
+from libs.auth import AuthSettings, KeysUnavailableError, Principal
+from libs.auth.testing import TokenIssuer
+from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
+from libs.http import ServiceInfo, Verifier, serve
+from libs.tracing.testing import recording_tracer
+from services.content_delivery.app import Dependencies, Storage, create_app
+from services.content_delivery.config import Config
+from services.content_delivery.domain.content import Content
+from services.content_delivery.storage.memory import MemoryContentRepository, MemoryObjectStore
+from services.content_delivery.storage.rows import encode
+from tests.unit.content_delivery.samples import deleted, failed, pending, ready
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+ORIGIN = "https://app.example"
+
+
+def config(auth: AuthSettings, **changes: object) -> Config:
+    """Settings of a service that keeps metadata for five seconds."""
+    values: dict[str, object] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "drain_seconds": 1.0,
+        "service": ServiceInfo("content_delivery", "1.2.3", "abc1234", "0f0f0f"),
+        "log_level": "DEBUG",
+        "cors_origins": (ORIGIN,),
+        "auth": auth,
+        "region": "eu-central-1",
+        "table": "Content",
+        "bucket": "lyceum-content",
+        "cache_seconds": 5.0,
+        "cache_entries": 100,
+        "breaker": BreakerPolicy(),
+        "tracing_daemon": None,
+        "tracing_rate": 1.0,
+    }
+    return Config(**{**values, **changes})  # type: ignore[arg-type]  # one dictionary of all types
+
+
+class FailingContents(MemoryContentRepository):
+    """A repository that counts its reads and fails them on demand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        self.reads = 0
+
+    async def get(self, content_id: str) -> Content | None:
+        self.reads += 1
+        if self.failure is not None:
+            raise self.failure
+        return await super().get(content_id)
+
+
+@dataclass
+class World:
+    """What a test sets before and while the service runs."""
+
+    contents: FailingContents = field(default_factory=FailingContents)
+    credentials_expire_at: datetime | None = None
+    seconds: float = 0.0  # since NOW, on both clocks
+    keys_ready: bool = True
+    issuer: TokenIssuer = field(default_factory=lambda: TokenIssuer(now=NOW.timestamp))
+
+    def put(self, *contents: Content) -> None:
+        """Store rows, whatever their status."""
+        for content in contents:
+            self.contents.rows[content.id] = encode(content)
+
+    def damage(self, content_id: str, **changes: object) -> None:
+        """Change attributes of a row as no code of the service would."""
+        self.contents.rows[content_id] = {**self.contents.rows[content_id], **changes}
+
+
+class _Verifier:
+    """The issuer's verifier, or none while its keys cannot be had."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._verifier: Verifier = world.issuer.verifier()
+
+    async def verify(self, token: str) -> Principal:
+        if not self._world.keys_ready:
+            raise KeysUnavailableError(1.0)
+        return await self._verifier.verify(token)
+
+
+class Service:
+    """A running service, and requests to it exactly as they are written."""
+
+    def __init__(self, port: int, world: World, session: aiohttp.ClientSession) -> None:
+        self.port = port
+        self.world = world
+        self._session = session
+        self.token = world.issuer.token()
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        anonymous: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request with a learner's token, unless it is anonymous or brings its own."""
+        sent = {} if anonymous else {"Authorization": f"Bearer {self.token}"}
+        url = URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
+        async with self._session.request(
+            method, url, headers={**sent, **(headers or {})}, allow_redirects=False
+        ) as response:
+            yield response
+
+    async def raw(self, target: bytes) -> tuple[int, bytes]:
+        """Status and body of a GET with a target that no HTTP client would send as it is."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(
+                b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Authorization: Bearer " + self.token.encode() + b"\r\n\r\n"
+            )
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            return int(head.split(b" ", 2)[1]), body
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+@asynccontextmanager
+async def running(
+    world: World | None = None, *, configured: Callable[[Config], Config] = lambda config: config
+) -> AsyncIterator[Service]:
+    """The service on a free port, with `usual_rows` unless the world brings rows of its own."""
+    found = world or World()
+    if not found.contents.rows:
+        usual_rows(found)
+    tracer, _ = recording_tracer()
+
+    @asynccontextmanager
+    async def storage() -> AsyncIterator[Storage]:
+        yield Storage(
+            found.contents,
+            MemoryObjectStore(credentials_expire_at=lambda: found.credentials_expire_at),
+        )
+
+    app = create_app(
+        configured(config(found.issuer.settings)),
+        dependencies=Dependencies(
+            open_storage=storage,
+            verifier=_Verifier(found),
+            tracer=tracer,
+            breakers=CircuitBreakerRegistry(),
+            clock=lambda: NOW + timedelta(seconds=found.seconds),
+            monotonic=lambda: found.seconds,
+            readiness={"keys": lambda: found.keys_ready},
+        ),
+    )
+    async with (
+        serve(app, host="127.0.0.1", port=0) as listener,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Service(listener.port, found, session)
+
+
+def usual_rows(world: World) -> None:
+    """One content of each kind; ``broken`` is a row that points out of the service's prefix."""
+    world.put(ready(), pending("pending"), failed("failed"), deleted("deleted"), ready("broken"))
+    world.damage("broken", objectKey="backups/users.csv")
