@@ -45,7 +45,7 @@ def access_log_middleware(
         task = asyncio.current_task()
         assert task is not None
         with request_context(requestId=request_id, method=request.method, route=route):
-            drain.enter(request, task)
+            drain.enter(task, request)
             try:
                 response = await handler(request)
             except (asyncio.CancelledError, ConnectionError):
@@ -56,7 +56,7 @@ def access_log_middleware(
                 _write(route, redirect.status, clock() - started)
                 raise
             finally:
-                drain.leave(request)
+                drain.leave(task)
             headers = response.headers
             headers["X-Request-Id"] = request_id
             headers["X-Content-Type-Options"] = "nosniff"

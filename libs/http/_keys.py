@@ -32,17 +32,17 @@ class Drain:
     """Whether the process is on its way out, and which requests are still being answered."""
 
     draining: bool = False
-    requests: dict[web.BaseRequest, "asyncio.Task[object]"] = field(default_factory=dict)
+    requests: "dict[asyncio.Task[object], web.BaseRequest]" = field(default_factory=dict)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def enter(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
-        """A request begins to be answered by `task`."""
-        self.requests[request] = task
+    def enter(self, task: "asyncio.Task[object]", request: web.BaseRequest) -> None:
+        """`task`, which is aiohttp's own for each request, begins to answer `request`."""
+        self.requests[task] = request
         self.idle.clear()
 
-    def leave(self, request: web.BaseRequest) -> None:
-        """The request's answer is decided."""
-        self.requests.pop(request, None)
+    def leave(self, task: "asyncio.Task[object]") -> None:
+        """The answer of `task` is decided."""
+        self.requests.pop(task, None)
         if not self.requests:
             self.idle.set()
 

@@ -68,7 +68,7 @@ class Listener:
             self._drain.idle.clear()
             await _wait_either(self._drain.idle, hurry, deadline - loop.time())
             finished = not self._drain.requests
-            left = list(self._drain.requests.values())
+            left = list(self._drain.requests)
             for task in left:
                 task.cancel()
             if left:
@@ -85,7 +85,7 @@ class Listener:
         # Not aiohttp's own pre_shutdown: it also stops reading the bodies of requests in flight.
         # A busy connection closes after its answer, which says `Connection: close`.
         assert self._runner.server is not None
-        busy = {id(request.protocol) for request in self._drain.requests}
+        busy = {id(request.protocol) for request in self._drain.requests.values()}
         for connection in self._runner.server.connections:
             if id(connection) not in busy:
                 connection.close()
