@@ -405,7 +405,7 @@ async def fresh_token(folder: StateFolder, user: str) -> AccessToken:
     not_running = PlatformError(
         f"the platform does not run on {folder.root}; ./pantsw run deploy/local/up.py starts it"
     )
-    if not folder.in_use or not folder.session.exists():
+    if not folder.is_in_use() or not folder.session.exists():
         raise not_running
     session = json.loads(folder.session.read_text())
     resources = dict(session["resources"])

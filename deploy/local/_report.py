@@ -176,7 +176,8 @@ class Console:
     def _show_waiting(self) -> None:
         if self._errors.isatty():
             waiting = ", ".join(self._waiting)
-            self._write(self._errors, f"\r\x1b[K{f'  … {waiting}' if waiting else ''}"[:120])
+            shown = f"  … {waiting}"[:78] if waiting else ""  # a wrapped line could not be erased
+            self._write(self._errors, f"\r\x1b[K{shown}")
 
     def _line(self, text: str) -> None:
         if self._errors.isatty():

@@ -138,8 +138,7 @@ class StateFolder:
             else:
                 return
 
-    @property
-    def in_use(self) -> bool:
+    def is_in_use(self) -> bool:
         """Whether a platform runs on it now."""
         try:
             with (self.root / "lock").open("rb") as lock:

@@ -24,7 +24,8 @@ _PR_SET_PDEATHSIG = 1
 _PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 
 _LAST_LINES = 15
-_POLL_SECONDS = 0.02
+_LAST_LINE_CHARACTERS = 500
+_POLL_SECONDS = 0.05
 _OUTPUT_BYTES = 256 * 1024
 
 Ready = Callable[[str], Awaitable[bool]]
@@ -289,7 +290,8 @@ class Supervisor:
         with self.log_file(running.program.name).open("rb") as log:
             end = log.seek(0, os.SEEK_END)
             log.seek(max(running.log_from, end - _OUTPUT_BYTES))
-            return log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+            lines = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+            return [line[:_LAST_LINE_CHARACTERS] for line in lines]
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
