@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -87,7 +86,9 @@ def embedded_aws_command(
 def embedded_aws_variables(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment variables for `embedded_aws_command`: nothing of the caller's Python leaks in."""
     variables = os.environ if variables is None else variables
-    kept = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
+    kept = {
+        name: value for name, value in variables.items() if not name.startswith(("PEX_", "PYTHON"))
+    }
     return kept | {"PYTHONPATH": str(REPOSITORY_ROOT), "PYTHONUNBUFFERED": "1"}
 
 
@@ -105,18 +106,19 @@ def _identity(lock: Path) -> str:
 
 def _build(environment: Path, lock: Path, interpreter: str, variables: Mapping[str, str]) -> None:
     """Make the environment beside its place and move it there, so that it is never there in part."""
-    shutil.rmtree(environment, ignore_errors=True)  # its interpreter is gone
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=environment.parent))
+    draft = environment.with_suffix(".draft")
+    for remains in (environment, draft):  # its interpreter is gone; its builder was killed
+        shutil.rmtree(remains, ignore_errors=True)
     try:
-        _uv(["venv", "--relocatable", "--python", interpreter, str(draft / "venv")], variables)
+        _uv(["venv", "--relocatable", "--python", interpreter, str(draft)], variables)
         _uv(
             [
-                *("pip", "install", "--python", str(draft / "venv" / "bin" / "python")),
+                *("pip", "install", "--python", str(draft / "bin" / "python")),
                 *("--require-hashes", "--compile-bytecode", "--requirement", str(lock)),
             ],
             variables,
         )
-        (draft / "venv").rename(environment)
+        draft.rename(environment)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -137,8 +139,9 @@ def _uv(arguments: list[str], variables: Mapping[str, str]) -> None:
             check=False,
         )
     except (FileNotFoundError, PermissionError) as error:
+        reason = " ".join(str(error).split())
         raise EnvironmentBuildError(
-            f"uv, which makes the embedded AWS's environment, cannot be run: {error}"
+            f"uv, which makes the embedded AWS's environment, cannot be run: {reason}"
         ) from error
     if finished.returncode == 0:
         return

@@ -89,7 +89,7 @@ def test_builders_at_once_get_the_same_whole_environment(tmp_path: Path, empty_l
     pythons = {told.strip() for told, _ in answers}
     assert len(pythons) == 1
     cache = Path(pythons.pop()).parents[2]
-    assert not list(cache.glob("draft-*"))
+    assert not list(cache.glob("*.draft"))
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
 
 
@@ -102,6 +102,14 @@ def test_an_environment_whose_interpreter_is_gone_is_made_again(
     python.symlink_to(tmp_path / "uninstalled")
     assert embedded_aws_python(variables, lock=empty_lock) == python
     assert python.exists()
+
+
+def test_what_a_killed_builder_left_is_no_hindrance(tmp_path: Path, empty_lock: Path) -> None:
+    variables = cached_in(tmp_path)
+    environment = embedded_aws_python(variables, lock=empty_lock).parents[1]
+    environment.rename(environment.with_suffix(".draft"))
+    assert embedded_aws_python(variables, lock=empty_lock).parents[1] == environment
+    assert not environment.with_suffix(".draft").exists()
 
 
 def test_an_index_out_of_reach_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> None:
