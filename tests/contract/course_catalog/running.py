@@ -145,7 +145,7 @@ async def running_catalog(
             verifier=verifier or running.issuer.verifier(),
             tracer=tracer,
             breakers=CircuitBreakerRegistry(),
-            now=lambda: instant(100_000),
+            now=lambda: instant(30),
             monotonic=lambda: running.seconds,
             random=lambda: 0.5,
             sleep=never,

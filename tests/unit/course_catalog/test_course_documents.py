@@ -1,0 +1,112 @@
+"""Single courses while the store fails: what may be shown, for how long, and what it costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.course_catalog.domain.course import Course, Status
+from services.course_catalog.domain.course_documents import CourseDocuments, Document
+from services.course_catalog.domain.errors import CatalogUnavailableError
+from services.course_catalog.storage.memory import InMemoryCourseRepository
+from tests.unit.course_catalog.courses import content, draft, instant, published
+
+
+class World:
+    """Documents over a store that fails on demand."""
+
+    def __init__(self, *, max_bytes: int = 1000) -> None:
+        self.seconds = 0.0
+        self.failing = False
+        self.status: dict[str, Status] = {}
+        world = self
+
+        class Repository(InMemoryCourseRepository):
+            async def get(self, course_id: str) -> Course | None:
+                if world.failing:
+                    raise CatalogUnavailableError("failing")
+                return await super().get(course_id)
+
+        self.repository = Repository()
+        self.documents = CourseDocuments(
+            self.repository,
+            render=lambda course: course.title.encode(),
+            known_status=lambda course_id: self.status.get(course_id),
+            monotonic=lambda: self.seconds,
+            max_bytes=max_bytes,
+            max_age=100,
+        )
+
+    async def add(self, course: Course) -> None:
+        await self.repository.create(course)
+        self.status[course.id] = course.status
+
+
+async def test_what_is_there_is_read_each_time() -> None:
+    world = World()
+    course = published(1)
+    await world.add(course)
+    assert await world.documents.get("crs-1") == Document(b"Course 1", 2, Status.PUBLISHED)
+    edited = course.edited(content(1, title="Edited"), now=instant(1))
+    await world.repository.replace(edited, previous=course)
+    assert await world.documents.get("crs-1") == Document(b"Edited", 3, Status.PUBLISHED)
+    assert await world.documents.get("crs-2") is None
+
+
+async def test_what_was_read_is_shown_for_a_while_when_reading_fails() -> None:
+    world = World()
+    await world.add(published(1))
+    await world.documents.get("crs-1")
+    world.failing = True
+    world.seconds = 100
+    assert await world.documents.get("crs-1") == Document(b"Course 1", 2, Status.PUBLISHED, 100)
+    world.seconds = 101
+    with pytest.raises(CatalogUnavailableError):
+        await world.documents.get("crs-1")
+    with pytest.raises(CatalogUnavailableError):
+        await world.documents.get("crs-2")
+
+
+async def test_what_the_directory_learnt_since_counts() -> None:
+    world = World()
+    await world.add(published(1))
+    await world.documents.get("crs-1")
+    world.failing = True
+    world.status["crs-1"] = Status.ARCHIVED
+    shown = await world.documents.get("crs-1")
+    assert shown is not None
+    assert shown.status is Status.ARCHIVED
+    del world.status["crs-1"]  # deleted
+    with pytest.raises(CatalogUnavailableError):
+        await world.documents.get("crs-1")
+
+
+async def test_a_course_found_to_be_gone_is_not_remembered() -> None:
+    world = World()
+    course = draft(1)
+    await world.add(course)
+    await world.documents.get("crs-1")
+    await world.repository.delete(course.deleted(now=instant(1)), previous=course)
+    assert await world.documents.get("crs-1") is None
+    world.failing = True
+    with pytest.raises(CatalogUnavailableError):
+        await world.documents.get("crs-1")
+
+
+async def test_memory_is_bounded_and_the_least_recently_used_goes_first() -> None:
+    world = World(max_bytes=16)  # two titles of eight bytes
+    for number in (1, 2, 3):
+        await world.add(published(number))
+    await world.add(published(4, title="longer than all that is kept"))
+    await world.documents.get("crs-1")
+    await world.documents.get("crs-2")
+    await world.documents.get("crs-1")
+    await world.documents.get("crs-3")
+    await world.documents.get("crs-4")
+    world.failing = True
+    kept = []
+    for number in (1, 2, 3, 4):
+        try:
+            kept.append(await world.documents.get(f"crs-{number}") is not None)
+        except CatalogUnavailableError:
+            kept.append(False)
+    assert kept == [True, False, True, False]
