@@ -1,7 +1,7 @@
 """The platform as a whole: what is started after what, and stopped before what.
 
-Start: the embedded AWS; what stands in it; then, at the same time, the services, the gateway and
-the sample courses. Stop: the gateway, so that nothing new comes in; the services, which finish what
+Start: the embedded AWS; what stands in it; then, at the same time, the services and the sample
+courses; and the gateway meanwhile, which needs nothing but the services' addresses. Stop: the gateway, so that nothing new comes in; the services, which finish what
 they have; the embedded AWS, which writes its state.
 """
 
@@ -150,14 +150,14 @@ class Platform:
                 follow(self._folder.logs, self._console.output_of)
             )
         self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
-        await self._start_aws()
-        await self._provision()
-        await self._serve_credentials()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_gateway())  # needs nothing of the others
+                await self._start_aws()
+                await self._provision()
+                await self._serve_credentials()
                 for service in SERVICES:
                     group.create_task(self._start_service(service))
-                group.create_task(self._start_gateway())
                 group.create_task(self._load_samples())
                 tokens = group.create_task(self._tokens())
         except* PlatformError as errors:
