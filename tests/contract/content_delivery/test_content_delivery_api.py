@@ -111,7 +111,7 @@ async def test_head_has_the_headers_of_get() -> None:
             expected = {
                 name: value
                 for name, value in response.headers.items()
-                if name not in ("Date", "X-Request-Id", "X-Amzn-Trace-Id")
+                if name.lower() not in ("date", "x-request-id", "x-amzn-trace-id")
             }
         async with service.request("HEAD", "/content/c-1") as response:
             assert await response.read() == b""

@@ -272,18 +272,3 @@ async def test_an_expired_url_is_refused(
             async with http.get(exactly(url)) as response:
                 statuses[minutes] = response.status
     assert statuses == {59: 403, 61: 200}
-
-
-async def test_an_object_that_is_not_there(store: S3ObjectStore) -> None:
-    assert await store.head("content/c-1/nothing.mp4") is None
-
-
-async def test_the_facts_of_an_object(clients: Clients, bucket: str, store: S3ObjectStore) -> None:
-    etag = await put(clients, bucket, "content/c-1/a.vtt", TRACK)
-    facts = await store.head("content/c-1/a.vtt")
-    assert facts is not None
-    assert (facts.size_bytes, facts.content_type, facts.etag) == (
-        len(TRACK),
-        "application/octet-stream",
-        etag,
-    )
