@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._administrator import AdministratorError, ensure_administrator
+from ._administrator import ensure_administrator
 from ._guard import Application, Guard, Message, Receive, Scope, Send
 from ._parent import stop_with_parent
 from ._state import StateFolder, StateInUseError
@@ -42,8 +42,6 @@ def main() -> int:
             return _run(arguments, state)
     except StateInUseError:
         return _fail(f"the state folder {state.root} is in use by another embedded AWS")
-    except AdministratorError as error:
-        return _fail(f"the administrator could not be made: {error}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -96,6 +94,7 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
         await ensure_administrator(
             ministack.app.app, state, root_access_key=root_access_key, region=arguments.region
         )
+        state.mark_running()  # from here on there is something to lose
         listener.listen(128)
         report = {
             "endpoint": f"http://127.0.0.1:{port}",
@@ -106,7 +105,6 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
         }
         print(json.dumps(report), flush=True)  # noqa: T201 - the line its parent waits for
 
-    state.mark_running()
     failures = _PersistenceFailures()
     logging.getLogger("persistence").addHandler(failures)
     application = _AfterStartup(ministack.app.app, ready)
@@ -120,7 +118,13 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
     config.bind = [f"fd://{listener.fileno()}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.loglevel = arguments.log_level
-    asyncio.run(serve(guard, config))
+    try:
+        asyncio.run(serve(guard, config))
+    except Exception:
+        if application.failure is None:
+            raise
+    if application.failure is not None:
+        return _fail(f"it did not start: {application.failure}")
     if failures.seen:
         return 1
     state.mark_stopped(datetime.now(UTC))
@@ -128,23 +132,36 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
 
 
 class _AfterStartup:
-    """Runs `action` when the application has started, before the server hears of it."""
+    """Runs `action` when the application has started, before the server hears of it.
+
+    A failure until then ends the server: left to itself, it would serve an application half started.
+    """
 
     def __init__(self, application: Application, action: Callable[[], Awaitable[None]]) -> None:
         self._application = application
         self._action = action
+        self.failure: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._application(scope, receive, send)
             return
+        started = False
 
         async def send_after_action(message: Message) -> None:
+            nonlocal started
             if message["type"] == "lifespan.startup.complete":
                 await self._action()
+                started = True
             await send(message)
 
-        await self._application(scope, receive, send_after_action)
+        try:
+            await self._application(scope, receive, send_after_action)
+        except Exception as error:
+            if started:
+                raise
+            self.failure = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
 class _PersistenceFailures(logging.Handler):

@@ -106,7 +106,7 @@ class _Iam:
         await self._application(scope, receive, answer.take)
         text = answer.body.decode()
         if answer.status != 200 and (tolerated is None or tolerated not in text):
-            raise AdministratorError(f"{action}: {answer.status} {text}")
+            raise AdministratorError(f"no administrator: {action} answers {answer.status} {text}")
         return text
 
 

@@ -138,6 +138,20 @@ def test_it_does_not_start_for_a_parent_that_is_gone(tmp_path: Path) -> None:
     assert not (tmp_path / "aws").exists()
 
 
+def test_without_an_administrator_it_does_not_serve(tmp_path: Path) -> None:
+    command = embedded_aws_command(embedded_aws_python(), state=tmp_path, services=("s3",))
+    with (
+        pytest.raises(NotStartedError) as refused,
+        serving(command, embedded_aws_variables()),
+    ):
+        pass
+    assert refused.value.exit_code == 2
+    last = refused.value.errors.splitlines()[-1]
+    assert last.startswith("embedded AWS: it did not start: no administrator: ")
+    with embedded_aws(tmp_path) as (server, _):
+        assert server.ready["previousStop"] == "none"
+
+
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with embedded_aws(tmp_path / "one") as (server, aws):
         port = int(aws.endpoint_url.rsplit(":", 1)[1])
