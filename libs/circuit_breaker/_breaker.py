@@ -217,8 +217,6 @@ class CircuitBreaker:
             self._opened_at = self._clock()
         elif new is State.HALF_OPEN:
             self._permits = self.policy.permitted_calls_in_half_open
-        else:
-            self._failing = False
         self._undelivered.append(StateChanged(self.name, old, new))
 
     def _open_seconds_left(self) -> float:

@@ -197,8 +197,10 @@ def _put_attributes(entity: Any, attributes: Mapping[str, AttributeValue], *, ki
             entity.put_annotation("route", str(value))
         elif key.startswith(_ANNOTATED_PREFIX):
             name = _ANNOTATION_CHARACTERS.sub("_", key.removeprefix(_ANNOTATED_PREFIX))
-            is_scalar = isinstance(value, str | bool | int | float)
-            entity.put_annotation(name, value if is_scalar else str(value))
+            # An annotation has one value.
+            if not isinstance(value, str | bool | int | float):
+                value = ", ".join(value)
+            entity.put_annotation(name, value)
         elif key not in _SHOWN_ELSEWHERE:
             entity.put_metadata(key, value)
     url = _url(attributes)

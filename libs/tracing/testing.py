@@ -118,9 +118,14 @@ class UdpCollector:
         header, _, body = datagram.partition(b"\n")
         if json.loads(header) != {"format": "json", "version": 1}:
             raise ValueError(f"not a segment header: {header!r}")
-        self._documents.append(json.loads(body))
+        self._documents.append(json.loads(body, parse_constant=_refuse))
         self._sizes.append(len(datagram))
         self._arrived.set()
+
+
+def _refuse(constant: str) -> None:
+    # Python's encoder writes NaN and Infinity, which no other reader takes.
+    raise ValueError(f"not JSON: {constant}")
 
 
 def walk(document: Mapping[str, Any]) -> Iterator[Document]:

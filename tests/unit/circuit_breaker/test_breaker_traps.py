@@ -321,6 +321,19 @@ async def test_a_late_failure_does_not_reopen_a_circuit_that_has_closed(
     assert circuit.snapshot().late_outcomes == 1
 
 
+async def test_a_late_success_is_dropped_and_counted_in_a_circuit_that_has_closed(
+    clock: ManualClock, dependency: Dependency
+) -> None:
+    circuit = breaker(clock, failure_threshold=1)
+    (slow,) = await started(circuit.call(dependency))
+    await failing_call(circuit)
+    clock.advance(5)
+    await circuit.call(answer)
+    dependency.calls[0].set_result("old")
+    assert await slow == "old"
+    assert circuit.snapshot().late_outcomes == 1
+
+
 async def test_a_late_failure_does_not_decide_a_trial(
     clock: ManualClock, dependency: Dependency
 ) -> None:

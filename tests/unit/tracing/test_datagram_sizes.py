@@ -104,6 +104,37 @@ def test_deep_nesting_is_continued_in_further_documents() -> None:
     assert length == 181, "one chain"
 
 
+def test_attributes_beyond_64_are_left_out_but_those_there_can_change() -> None:
+    tracer, emitter = recording_tracer()
+    with tracer.segment("GET /courses") as segment:
+        for number in range(100):
+            segment.set_attribute(f"key {number}", number)
+        segment.set_attribute("key 7", "changed")
+    (span,) = emitter.spans
+    assert len(span.attributes) == 64
+    assert span.attributes["key 7"] == "changed"
+
+
+def leaf(name: str, size: int) -> Document:
+    return {"id": name, "name": "n", "parent_id": "root", "metadata": {"d": "x" * size}}
+
+
+def test_the_first_datagram_is_filled_to_the_limit() -> None:
+    document: Document = {"id": "root", "subsegments": [leaf(f"{n}", 900) for n in range(100)]}
+    sizes = [len(datagram) for datagram in datagrams(document)]
+    assert LARGEST_DATAGRAM - 1000 < sizes[0] <= LARGEST_DATAGRAM
+    assert max(sizes[1:]) < 1100
+    decoded(document)
+
+
+def test_the_largest_subtree_goes_by_itself_so_that_fewest_must_go() -> None:
+    small = [leaf(f"{n}", 2_000) for n in range(12)]
+    document: Document = {"id": "root", "subsegments": [leaf("large", 50_000), *small]}
+    first, second = decoded(document)
+    assert len(first["subsegments"]) == 12
+    assert second["id"] == "large"
+
+
 entities = st.recursive(
     st.fixed_dictionaries({"size": st.integers(0, 90_000), "subsegments": st.just([])}),
     lambda children: st.fixed_dictionaries(

@@ -63,6 +63,8 @@ async def test_a_segment_as_it_arrives_at_the_daemon(
             "client.address": "192.0.2.7",
             "enduser.pseudo.id": "u-1",
             "lyceum.course_id": "asyncio",
+            "lyceum.languages": ["de", "fr"],
+            "lyceum.odd-key!": 3,
             "feature": "search",
         },
     ) as segment:
@@ -88,6 +90,8 @@ async def test_a_segment_as_it_arrives_at_the_daemon(
         "operation": "GET /courses/{courseId}",
         "route": "/courses/{courseId}",
         "course_id": "asyncio",
+        "languages": "de, fr",
+        "odd_key_": 3,
     }
     assert document["metadata"] == {"default": {"feature": "search"}}
     assert document["in_progress"] is False
@@ -179,6 +183,14 @@ def test_an_http_status_decides_between_error_and_fault(status: int, expected: s
     assert flags(first) == set()
     assert flags(first["subsegments"][0]) == expected
     assert flags(second) == expected
+    # The record itself says so too, for emitters that are not X-Ray's.
+    for finished in emitter.spans[1:]:
+        record = {
+            "error": finished.error,
+            "fault": finished.fault,
+            "throttle": finished.throttled,
+        }
+        assert {flag for flag, is_set in record.items() if is_set} == expected
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,13 @@ def test_no_daemon_listening() -> None:
     tracer.close()
 
 
+def test_a_network_that_takes_no_datagram(caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel refuses to send to the broadcast address without being asked for it."""
+    tracer = tracer_with(daemon_address="255.255.255.255:2000", emitter=None)
+    assert [traced_work(tracer) for _ in range(10)] == ["answer"] * 10
+    assert caplog.records == []
+
+
 def test_a_daemon_whose_name_is_unknown_is_reported_and_done_without(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,16 +316,18 @@ def test_a_finished_segment_keeps_no_exception_alive() -> None:
 
     tracer, _ = recording_tracer()
 
-    def request() -> "weakref.ref[CarrierError]":
+    def request() -> "tuple[Span, weakref.ref[CarrierError]]":
         error = CarrierError()
-        reference = weakref.ref(error)
-        with pytest.raises(CarrierError), tracer.segment("GET /courses"), tracer.span("merge"):
+        segment = tracer.segment("GET /courses")
+        with pytest.raises(CarrierError), segment, tracer.span("merge"):
             raise error
-        return reference
+        return segment, weakref.ref(error)
 
-    reference = request()
+    # A background task would hold the segment by its context.
+    segment, reference = request()
     gc.collect()
     assert reference() is None
+    assert segment.sampled
 
 
 async def test_a_request_makes_no_log_line_of_the_sdk(
