@@ -2,7 +2,7 @@
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from libs.tracing import (
     TraceContext,
@@ -70,6 +70,7 @@ def test_malformed_x_ray_headers_count_as_absent(value: str) -> None:
     assert parse_header(value) is None
 
 
+@settings(derandomize=True, database=None)
 @given(st.text())
 def test_no_text_makes_the_parsers_raise(text: str) -> None:
     for value in (text, f"Root={text};Parent={text};Sampled={text}", f"00-{text}"):
@@ -77,6 +78,7 @@ def test_no_text_makes_the_parsers_raise(text: str) -> None:
             assert header is None or header.trace_id is not None or header.sampled is not None
 
 
+@settings(derandomize=True, database=None)
 @given(
     trace=st.tuples(st.integers(1, 16**8 - 1), st.integers(1, 16**24 - 1)),
     parent=st.none() | st.integers(1, 16**16 - 1),
