@@ -1,7 +1,7 @@
 """The platform as a whole: what is started after what, and stopped before what.
 
-Start: the embedded AWS; what stands in it; then, at the same time, the services and the sample
-courses; and the gateway meanwhile, which needs nothing but the services' addresses. Stop: the gateway, so that nothing new comes in; the services, which finish what
+Start: the embedded AWS; what stands in it; the sample courses where they are missing; the three
+services at the same time. The gateway starts meanwhile: it needs their addresses alone. Stop: the gateway, so that nothing new comes in; the services, which finish what
 they have; the embedded AWS, which writes its state.
 """
 
@@ -156,10 +156,11 @@ class Platform:
                 await self._start_aws()
                 await self._provision()
                 await self._serve_credentials()
+                tokens = group.create_task(self._tokens())
+                # First, so that the services find the courses when they start.
+                await self._load_samples()
                 for service in SERVICES:
                     group.create_task(self._start_service(service))
-                group.create_task(self._load_samples())
-                tokens = group.create_task(self._tokens())
         except* PlatformError as errors:
             raise _first(errors) from None
         return self._publish(tokens.result())
@@ -257,10 +258,10 @@ class Platform:
         await self._supervisor.stop(*SERVICES)
         await self._provision()
         self._credentials.forget()
+        await self._load_samples()
         async with asyncio.TaskGroup() as group:
             for service in SERVICES:
                 group.create_task(self._start_service(service))
-            group.create_task(self._load_samples())
         self._publish(await self._tokens())
 
     async def _serve_credentials(self) -> None:

@@ -1,0 +1,24 @@
+"""One running platform for each test module."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.platform_process import RunningPlatform, is_alive
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """The whole platform on free ports and a state folder of its own. It must end by itself."""
+    directory = tmp_path_factory.mktemp("platform")
+    running = RunningPlatform(directory, directory / "state", "--port", "0")
+    try:
+        yield running
+        left = running.descendants()
+        assert running.signal(signal.SIGINT) == 0, running.errors
+        assert not any(map(is_alive, left))
+    finally:
+        running.end()

@@ -1,0 +1,75 @@
+"""A service as AWS sees it: the process's own environment and the credentials of its role."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aioboto3
+from aiobotocore.credentials import AioContainerProvider
+from botocore.config import Config
+
+from tests.system.platform_process import RunningPlatform
+
+SERVICES = ("course_catalog", "content_delivery", "progress_tracking")
+PREFIXES: Mapping[str, str] = {
+    "course_catalog": "CATALOG_",
+    "content_delivery": "CONTENT_",
+    "progress_tracking": "PROGRESS_",
+}
+ONE_ATTEMPT = {"mode": "standard", "total_max_attempts": 1}
+
+
+@dataclass(frozen=True)
+class RoleCredentials:
+    """What the container endpoint gave; ``expires_at`` is when it ends."""
+
+    access_key: str
+    secret_key: str
+    session_token: str
+    expires_at: datetime
+
+
+def process_of(platform: RunningPlatform, service: str) -> int:
+    """The id of the service's process."""
+    (found,) = [
+        process_id
+        for process_id in platform.descendants()
+        if f"services.{service}".encode()
+        in Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+    ]
+    return found
+
+
+def environment_of(platform: RunningPlatform, service: str) -> dict[str, str]:
+    """The variables that the service's process was started with."""
+    raw = Path(f"/proc/{process_of(platform, service)}/environ").read_bytes()
+    pairs = (os.fsdecode(entry).partition("=") for entry in raw.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+async def credentials_of(variables: Mapping[str, str]) -> RoleCredentials:
+    """Fetches a service's credentials as the SDK in the service does: from the container endpoint
+    that its variables name, with the token they hold."""
+    loaded = await AioContainerProvider(environ=dict(variables)).load()
+    assert loaded is not None
+    frozen = await loaded.get_frozen_credentials()
+    return RoleCredentials(
+        frozen.access_key, frozen.secret_key, frozen.token, loaded._expiry_time
+    )
+
+
+def client(service: str, variables: Mapping[str, str], credentials: RoleCredentials) -> Any:
+    """An aioboto3 client of an AWS service with these credentials, as its context manager."""
+    session = aioboto3.Session(
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        aws_session_token=credentials.session_token,
+        region_name=variables["AWS_REGION"],
+    )
+    config = Config(retries=ONE_ATTEMPT, s3={"addressing_style": "path"})
+    return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=config)
