@@ -10,7 +10,6 @@ numbers (four bytes a course), searched by bisection, so that a page costs the s
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -92,7 +91,6 @@ class _Entry:
     title: str
     facets: tuple[str, ...]
     rendered: bytes
-    words: tuple[str, ...]
 
 
 class Directory:
@@ -103,6 +101,7 @@ class Directory:
         self._slots: dict[str, int] = {}
         self._entries: list[_Entry | None] = []
         self._free: list[int] = []
+        self._retired: set[int] = set()
         self._shelves: dict[str, _Shelf] = {}
         self._index = _WordIndex()
 
@@ -131,10 +130,11 @@ class Directory:
             self._add(change)
         return True
 
-    def settle(self) -> None:
-        """Put what was applied into order now, so that no page has to wait for it."""
-        for shelf in self._shelves.values():
+    def settle(self) -> Iterator[None]:
+        """Put what was applied into order, a part at each step, so that no page has to."""
+        for shelf in list(self._shelves.values()):
             shelf.settle()
+            yield
 
     def retain(self, ids: set[str]) -> int:
         """Forget every course but these; how many that were."""
@@ -211,6 +211,7 @@ class Directory:
             narrowed = {self._slots[known] for known in query.ids if known in self._slots}
         if query.q is not None:
             found = self._index.search(query_words(query.q))
+            found -= self._retired
             narrowed = found if narrowed is None else narrowed & found
         if narrowed is None and since is not None:
             order = shelf.order("updatedAt")
@@ -227,7 +228,7 @@ class Directory:
     def _add(self, summary: Summary) -> None:
         entry = _entry_of(summary, self._render(summary))
         if self._free:
-            slot = heapq.heappop(self._free)
+            slot = self._free.pop()
             self._entries[slot] = entry
         else:
             slot = len(self._entries)
@@ -238,7 +239,7 @@ class Directory:
             if shelf is None:
                 shelf = self._shelves[facet] = _Shelf(self._entry)
             shelf.add(slot)
-        self._index.add(slot, entry.words)
+        self._index.add(slot, words(_searched_text(summary)))
 
     def _remove(self, slot: int) -> None:
         entry = self._entry(slot)
@@ -247,10 +248,15 @@ class Directory:
             shelf.remove(slot)
             if not shelf:
                 del self._shelves[facet]
-        self._index.remove(slot, entry.words)
         del self._slots[entry.id]
         self._entries[slot] = None
-        heapq.heappush(self._free, slot)
+        # Which words lead to the slot is not kept, that would be a fifth of all memory: a retired
+        # slot stays in the index, is left out of what is found, and is purged with many others.
+        self._retired.add(slot)
+        if len(self._retired) > max(_FEW, len(self._slots) // 4):
+            self._index.purge(self._retired)
+            self._free += self._retired
+            self._retired = set()
 
 
 class _Shelf:
@@ -265,7 +271,7 @@ class _Shelf:
     def __init__(self, entry: Callable[[int], _Entry]) -> None:
         self._entry = entry
         self._orders = {field: array("I") for field in _KEYS}
-        self._waiting: set[int] = set()
+        self._waiting = array("I")
 
     def __len__(self) -> int:
         return len(self._orders["title"]) + len(self._waiting)
@@ -275,12 +281,10 @@ class _Shelf:
         return self._orders[field]
 
     def add(self, slot: int) -> None:
-        self._waiting.add(slot)
+        self._waiting.append(slot)
 
     def remove(self, slot: int) -> None:
-        if slot in self._waiting:
-            self._waiting.remove(slot)
-            return
+        self.settle()
         for field, order in self._orders.items():
             key = self._key(field)
             del order[bisect_left(order, key(slot), key=key)]
@@ -296,7 +300,7 @@ class _Shelf:
             else:
                 for slot in self._waiting:
                     insort(order, slot, key=key)
-        self._waiting = set()
+        self._waiting = array("I")
 
     def _key(self, field: str) -> Callable[[int], SortKey]:
         key, entry = _KEYS[field], self._entry
@@ -316,15 +320,17 @@ class _WordIndex:
             if posting is None:
                 posting = self._postings[word] = array("I")
                 insort(self._vocabulary, word)
-            insort(posting, slot)
+            posting.append(slot)
 
-    def remove(self, slot: int, found: Iterable[str]) -> None:
-        for word in found:
-            posting = self._postings[word]
-            del posting[bisect_left(posting, slot)]
-            if not posting:
+    def purge(self, retired: set[int]) -> None:
+        """Forget these slots, so that they can be used again."""
+        for word, posting in list(self._postings.items()):
+            kept = array("I", (slot for slot in posting if slot not in retired))
+            if kept:
+                self._postings[word] = kept
+            else:
                 del self._postings[word]
-                del self._vocabulary[bisect_left(self._vocabulary, word)]
+        self._vocabulary = sorted(self._postings)
 
     def search(self, wanted: Iterable[str]) -> set[int]:
         """The slots that have every word; none for no words."""
@@ -362,7 +368,6 @@ def _key_of(sort: Sort) -> Callable[[_Entry], SortKey]:
 
 
 def _entry_of(summary: Summary, rendered: bytes) -> _Entry:
-    text = " ".join((summary.title, summary.short_description, *summary.tags))
     return _Entry(
         id=summary.id,
         version=summary.version,
@@ -372,8 +377,11 @@ def _entry_of(summary: Summary, rendered: bytes) -> _Entry:
         title=fold(summary.title)[:_TITLE_KEY_LENGTH],
         facets=tuple(_facets(summary)),
         rendered=rendered,
-        words=tuple(map(intern, words(text))),
     )
+
+
+def _searched_text(summary: Summary) -> str:
+    return " ".join((summary.title, summary.short_description, *summary.tags))
 
 
 def _facets(summary: Summary) -> Iterator[str]:

@@ -149,7 +149,8 @@ class DirectoryRefresher:
             else:
                 async for batch in self._changes(known_until or started):
                     changed += await self._apply(batch)
-            self._directory.settle()
+            for _ in self._directory.settle():
+                await asyncio.sleep(0)
             self._known_until, self._current_at = started, started_at
             if full:
                 self._listed_at = started_at
