@@ -55,14 +55,21 @@ class Answer:
 class RunningPlatform:
     """A platform that was started with ``--json`` and is ready."""
 
-    def __init__(self, directory: Path, state: Path, *arguments: str) -> None:
+    def __init__(
+        self, directory: Path, state: Path, *arguments: str, group_of_its_own: bool = False
+    ) -> None:
         self.directory = directory
         self.state = state
         self._errors = directory / f"errors-{time.monotonic_ns()}"
         command, environment = up("--state", str(state), "--json", *arguments)
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=errors
+                command,
+                env=environment,
+                cwd=directory,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                process_group=0 if group_of_its_own else None,
             )
         try:
             self.line = self._first_line()
@@ -115,6 +122,11 @@ class RunningPlatform:
     def signal(self, number: signal.Signals) -> int:
         """Sends a signal to the command alone; gives its exit code."""
         self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def interrupt_group(self) -> int:
+        """Ctrl-C, as a terminal sends it: to every process of the group; gives the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(DEADLINE_SECONDS)
 
     def end(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,8 +30,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a platform on this test's state folder; whatever runs at the end is ended."""
     started: list[RunningPlatform] = []
 
-    def start(*arguments: str) -> RunningPlatform:
-        running = RunningPlatform(tmp_path, tmp_path / "state", "--port", "0", *arguments)
+    def start(*arguments: str, **options: bool) -> RunningPlatform:
+        running = RunningPlatform(
+            tmp_path, tmp_path / "state", "--port", "0", *arguments, **options
+        )
         started.append(running)
         return running
 
@@ -145,10 +149,11 @@ def test_the_printed_journey_plays(start: Start) -> None:
 
 
 def test_state_survives_a_clean_stop_and_not_a_fresh_start(start: Start) -> None:
-    first = start()
+    first = start(group_of_its_own=True)
     record(first, "a-course")
     cursor = first.request("/courses?limit=1").json["nextCursor"]
-    assert first.signal(signal.SIGINT) == 0
+    assert first.interrupt_group() == 0
+    assert "killed" not in first.errors
     assert not any(map(is_alive, first.process_ids))
 
     second = start()
@@ -221,6 +226,37 @@ def test_an_embedded_aws_that_dies_comes_back_with_what_the_platform_needs(start
     after = platform.descendants()
     assert platform.signal(signal.SIGTERM) == 0
     assert not any(map(is_alive, after))
+
+
+class _Canary(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # noqa: N802 - its name
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"canary")
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name
+        """Says nothing."""
+
+
+def test_a_canary_gets_its_share_and_a_daemon_the_traces(start: Start) -> None:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Canary) as canary,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon,
+    ):
+        threading.Thread(target=canary.serve_forever, daemon=True).start()
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(60)
+        platform = start(
+            *("--canary", f"content_delivery=100@http://127.0.0.1:{canary.server_port}"),
+            *("--xray", f"127.0.0.1:{daemon.getsockname()[1]}"),
+        )
+        assert platform.request("/content/anything").body == b"canary"
+        assert platform.request("/courses?limit=1").status == 200
+        header, _, document = daemon.recv(65_536).partition(b"\n")
+        assert json.loads(header)["format"] == "json"
+        assert json.loads(document)["trace_id"].startswith("1-")
+        canary.shutdown()
 
 
 def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
