@@ -50,7 +50,7 @@ def ask(
         token: sent as a bearer token.
         json_body: serialised to the body, with its content type.
     """
-    sent = {"Connection": "close"}
+    sent = {"Host": urlsplit(url).netloc, "Connection": "close"}
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
     if json_body is not None:
@@ -60,7 +60,7 @@ def ask(
         sent["Content-Length"] = str(len(body))
     sent |= headers or {}
     target = url.split("/", 3)[3] if url.count("/") >= 3 else ""
-    lines = [f"{method} /{target} HTTP/1.1", f"Host: {urlsplit(url).netloc}"]
+    lines = [f"{method} /{target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in sent.items()]
     return send(url, "\r\n".join([*lines, "", ""]).encode() + (body or b""), method=method)
 

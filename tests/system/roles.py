@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import aioboto3
-from aiobotocore.credentials import AioContainerProvider
 from botocore.config import Config
 
+from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform
 
 SERVICES = ("course_catalog", "content_delivery", "progress_tracking")
@@ -21,7 +21,6 @@ PREFIXES: Mapping[str, str] = {
     "content_delivery": "CONTENT_",
     "progress_tracking": "PROGRESS_",
 }
-ONE_ATTEMPT = {"mode": "standard", "total_max_attempts": 1}
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,12 @@ class RoleCredentials:
 
 def process_of(platform: RunningPlatform, service: str) -> int:
     """The id of the service's process."""
-    (found,) = [
+    wanted = f"services.{service}".encode()
+    (found,) = (
         process_id
         for process_id in platform.descendants()
-        if f"services.{service}".encode()
-        in Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
-    ]
+        if wanted in Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+    )
     return found
 
 
@@ -52,14 +51,20 @@ def environment_of(platform: RunningPlatform, service: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-async def credentials_of(variables: Mapping[str, str]) -> RoleCredentials:
+def credentials_of(variables: Mapping[str, str]) -> RoleCredentials:
     """Fetches a service's credentials as the SDK in the service does: from the container endpoint
     that its variables name, with the token they hold."""
-    loaded = await AioContainerProvider(environ=dict(variables)).load()
-    assert loaded is not None
-    frozen = await loaded.get_frozen_credentials()
+    answer = ask(
+        variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+        headers={"Authorization": variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]},
+    )
+    assert answer.status == 200, answer.body
+    given = answer.json
     return RoleCredentials(
-        frozen.access_key, frozen.secret_key, frozen.token, loaded._expiry_time
+        access_key=given["AccessKeyId"],
+        secret_key=given["SecretAccessKey"],
+        session_token=given["Token"],
+        expires_at=datetime.fromisoformat(given["Expiration"]),
     )
 
 
@@ -71,5 +76,8 @@ def client(service: str, variables: Mapping[str, str], credentials: RoleCredenti
         aws_session_token=credentials.session_token,
         region_name=variables["AWS_REGION"],
     )
-    config = Config(retries=ONE_ATTEMPT, s3={"addressing_style": "path"})
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        s3={"addressing_style": "path"},
+    )
     return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=config)
