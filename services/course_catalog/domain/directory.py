@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import reduce
+from itertools import chain
+from operator import or_
 from sys import intern
 
 from services.course_catalog.domain.course import Change, Level, Status, Summary, Tombstone
 from services.course_catalog.domain.search import fold, is_unspaced, query_words, words
 
-# Up to so many candidates are picked and sorted; more are met while walking along the order.
-_FEW = 1_500
 # A query's word of at least this length is also found as the beginning of a word.
 _PREFIX_LENGTH = 3
 # Inserting one slot into an order costs about as much as sorting so many that are nearly sorted.
@@ -96,14 +97,19 @@ class _Entry:
 class Directory:
     """Summaries of courses in every status, found by id, filter, words and order."""
 
-    def __init__(self, render: Callable[[Summary], bytes]) -> None:
+    def __init__(
+        self, render: Callable[[Summary], bytes], *, few: int = 1_500, common: int = 4_096
+    ) -> None:
+        """`few`: up to so many candidates are picked and sorted, more are met while walking along
+        an order. `common`: with more courses than this, a word is indexed by a bitmap."""
         self._render = render
+        self._few_at_most = few
         self._slots: dict[str, int] = {}
         self._entries: list[_Entry | None] = []
         self._free: list[int] = []
         self._retired: set[int] = set()
         self._shelves: dict[str, _Shelf] = {}
-        self._index = _WordIndex()
+        self._index = _WordIndex(few=few, common=common)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -176,7 +182,7 @@ class Directory:
             )
 
         key = _key_of(query.sort)
-        if candidates is not None and len(candidates) <= _FEW:
+        if isinstance(candidates, set) and len(candidates) <= self._few_at_most:
             return self._few(filter(matches, candidates), query.sort, after)
         order = shelf.order(query.sort.field)
 
@@ -204,21 +210,24 @@ class Directory:
             found = sorted(pair for pair in keyed if after is None or pair[0] > after)
         return (slot for _, slot in found)
 
-    def _candidates(self, query: Query, shelf: _Shelf, since: int | None) -> set[int] | None:
+    def _candidates(
+        self, query: Query, shelf: _Shelf, since: int | None
+    ) -> set[int] | _Bits | None:
         """The slots that words, ids or a recent change narrow the search to, None for all."""
-        narrowed: set[int] | None = None
-        if query.ids is not None:
-            narrowed = {self._slots[known] for known in query.ids if known in self._slots}
+        found: set[int] | _Bits | None = None
         if query.q is not None:
             found = self._index.search(query_words(query.q))
-            found -= self._retired
-            narrowed = found if narrowed is None else narrowed & found
-        if narrowed is None and since is not None:
+        if query.ids is not None:
+            named = {self._slots[known] for known in query.ids if known in self._slots}
+            return named if found is None else {slot for slot in named if slot in found}
+        if found is None and since is not None:
             order = shelf.order("updatedAt")
             begin = bisect_left(order, since, key=lambda slot: self._entry(slot).updated)
-            if len(order) - begin <= _FEW:
-                narrowed = set(order[begin:])
-        return narrowed
+            if len(order) - begin <= self._few_at_most:
+                return set(order[begin:])
+        if isinstance(found, set):
+            found -= self._retired
+        return found
 
     def _entry(self, slot: int) -> _Entry:
         entry = self._entries[slot]
@@ -253,7 +262,7 @@ class Directory:
         # Which words lead to the slot is not kept, that would be a fifth of all memory: a retired
         # slot stays in the index, is left out of what is found, and is purged with many others.
         self._retired.add(slot)
-        if len(self._retired) > max(_FEW, len(self._slots) // 4):
+        if len(self._retired) > max(self._few_at_most, len(self._slots) // 4):
             self._index.purge(self._retired)
             self._free += self._retired
             self._retired = set()
@@ -308,52 +317,120 @@ class _Shelf:
 
 
 class _WordIndex:
-    """Which slots have which word, and which words begin how."""
+    """Which slots have which word, and which words begin how.
 
-    def __init__(self) -> None:
-        self._postings: dict[str, array[int]] = {}
+    The slots of a rare word are an array, those of a common one a bitmap: smaller, and two of them
+    are intersected in microseconds.
+    """
+
+    def __init__(self, *, few: int, common: int) -> None:
+        self._few_at_most = few
+        self._common_above = common
+        self._rare: dict[str, array[int]] = {}
+        self._common: dict[str, bytearray] = {}
         self._vocabulary: list[str] = []
 
     def add(self, slot: int, found: Iterable[str]) -> None:
         for word in found:
-            posting = self._postings.get(word)
-            if posting is None:
-                posting = self._postings[word] = array("I")
+            bitmap = self._common.get(word)
+            if bitmap is not None:
+                _set_bit(bitmap, slot)
+                continue
+            slots = self._rare.get(word)
+            if slots is None:
+                slots = self._rare[word] = array("I")
                 insort(self._vocabulary, word)
-            posting.append(slot)
+            slots.append(slot)
+            if len(slots) > self._common_above:
+                self._common[word] = _bitmap(self._rare.pop(word))
 
     def purge(self, retired: set[int]) -> None:
         """Forget these slots, so that they can be used again."""
-        for word, posting in list(self._postings.items()):
-            kept = array("I", (slot for slot in posting if slot not in retired))
-            if kept:
-                self._postings[word] = kept
-            else:
-                del self._postings[word]
-        self._vocabulary = sorted(self._postings)
+        for word, slots in list(self._rare.items()):
+            self._rare[word] = array("I", (slot for slot in slots if slot not in retired))
+            if not self._rare[word]:
+                del self._rare[word]
+        gone = _as_int(_bitmap(retired))
+        for word, bitmap in self._common.items():
+            kept = _as_int(bitmap) & ~gone
+            self._common[word] = bytearray(kept.to_bytes(len(bitmap), "little"))
+        self._vocabulary = sorted([*self._rare, *self._common])
 
-    def search(self, wanted: Iterable[str]) -> set[int]:
+    def search(self, wanted: Iterable[str]) -> set[int] | _Bits:
         """The slots that have every word; none for no words."""
-        groups = sorted((self._group(word) for word in wanted), key=_total)
-        if not groups:
+        few: set[int] | None = None
+        many: int | None = None
+        for word in wanted:
+            found = self._find(word)
+            if isinstance(found, set):
+                few = found if few is None else few & found
+            else:
+                many = found if many is None else many & found
+        if few is None and many is None:
             return set()
-        found = set().union(*groups[0])
-        for group in groups[1:]:
-            found = set().union(*(found.intersection(posting) for posting in group))
-        return found
+        if many is None:
+            return few or set()
+        bits = _Bits(many)
+        if few is not None:
+            return {slot for slot in few if slot in bits}
+        return set(bits.slots()) if len(bits) <= self._few_at_most else bits
 
-    def _group(self, word: str) -> list[array[int]]:
-        """The postings of `word` and, where it is long enough, of the words it begins."""
+    def _find(self, word: str) -> set[int] | int:
+        """The slots of `word` and, where it is long enough, of the words it begins.
+
+        As a set, or where a word is common as the number whose bits they are.
+        """
         if len(word) < _PREFIX_LENGTH or is_unspaced(word):
-            posting = self._postings.get(word)
-            return [] if posting is None else [posting]
-        begin = bisect_left(self._vocabulary, word)
-        end = bisect_left(self._vocabulary, word + "\U0010ffff", begin)
-        return [self._postings[match] for match in self._vocabulary[begin:end]]
+            matching = [word]
+        else:
+            begin = bisect_left(self._vocabulary, word)
+            end = bisect_left(self._vocabulary, word + "\U0010ffff", begin)
+            matching = self._vocabulary[begin:end]
+        rare = [self._rare[match] for match in matching if match in self._rare]
+        common = [self._common[match] for match in matching if match in self._common]
+        if not common:
+            return set().union(*rare)
+        return reduce(or_, map(_as_int, common), _as_int(_bitmap(chain.from_iterable(rare))))
 
 
-def _total(group: Sequence[array[int]]) -> int:
-    return sum(map(len, group))
+class _Bits:
+    """Slots as the bits of a number: to ask whether one is among them, and how many there are."""
+
+    __slots__ = ("_bytes", "_count")
+
+    def __init__(self, number: int) -> None:
+        self._count = number.bit_count()
+        self._bytes = number.to_bytes(number.bit_length() // 8 + 1, "little")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, slot: int) -> bool:
+        place = slot >> 3
+        return place < len(self._bytes) and bool(self._bytes[place] >> (slot & 7) & 1)
+
+    def slots(self) -> Iterator[int]:
+        for place, byte in enumerate(self._bytes):
+            if byte:
+                yield from (place * 8 + bit for bit in range(8) if byte >> bit & 1)
+
+
+def _bitmap(slots: Iterable[int]) -> bytearray:
+    bitmap = bytearray()
+    for slot in slots:
+        _set_bit(bitmap, slot)
+    return bitmap
+
+
+def _set_bit(bitmap: bytearray, slot: int) -> None:
+    place = slot >> 3
+    if place >= len(bitmap):
+        bitmap.extend(bytes(place + 1 - len(bitmap)))
+    bitmap[place] |= 1 << (slot & 7)
+
+
+def _as_int(bitmap: bytearray) -> int:
+    return int.from_bytes(bitmap, "little")
 
 
 _KEYS: dict[str, Callable[[_Entry], SortKey]] = {

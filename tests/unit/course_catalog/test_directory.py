@@ -226,13 +226,19 @@ def model(known: dict[str, Summary], query: Query) -> list[str]:
     return [summary.id for summary in chosen]
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(summaries() | st.none(), max_size=60), st.lists(queries, min_size=1, max_size=6))
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(summaries() | st.none(), max_size=60),
+    st.lists(queries, min_size=1, max_size=6),
+    st.sampled_from([1, 3, 1500]),
+    st.sampled_from([1, 4, 4096]),
+)
 def test_the_directory_answers_like_the_model(
-    changes: list[Summary | None], asked: list[Query]
+    changes: list[Summary | None], asked: list[Query], few: int, common: int
 ) -> None:
-    """None among the changes asks a question there, so that orders are settled in between."""
-    directory = Directory(render)
+    """None among the changes asks a question there, so that orders are settled in between; low
+    thresholds lead through every way in which a page can be found."""
+    directory = Directory(render, few=few, common=common)
     known: dict[str, Summary] = {}
     for change in changes:
         if change is None:
