@@ -72,10 +72,11 @@ class Config:
         for origin in cors_origins:
             if _ORIGIN.fullmatch(origin) is None:
                 environment.reject("CORS_ORIGINS", "must be origins such as https://app.example")
-        issuer = environment.url("AUTH_ISSUER")
+        # Not `url`: it is compared with `iss` letter by letter, a trailing slash included.
+        issuer = environment.text("AUTH_ISSUER", pattern=r"https?://\S+")
         jwks_url = environment.url("AUTH_JWKS_URL")
         client_ids = environment.words("AUTH_CLIENT_IDS")
-        if not client_ids:
+        if not variables.get(PREFIX + "AUTH_CLIENT_IDS"):
             environment.reject("AUTH_CLIENT_IDS", "is missing")
         permissions = _permissions(environment)
         table = environment.text("TABLE", default="Progress", pattern=_TABLE)

@@ -165,7 +165,8 @@ class DynamoDBProgressRepository:
         items = _items(answer)
         courses = rows.head_rows(items)
         if "LastEvaluatedKey" in answer and courses and courses[-1][2] is None:
-            # The page may have ended between the two rows of its last course.
+            # The page may have ended, at 1 MB, between the two rows of its last course. It holds
+            # more than that course: a row has 400 KB at most.
             courses.pop()
         return SummaryPage(
             summaries=tuple(

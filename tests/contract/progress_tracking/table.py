@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,6 +53,8 @@ class ObservedDynamoDB(DynamoDB):
 
     `fail_write` n makes the n-th write (counted from 1) fail: before it reaches the backend, or,
     with `fail_after`, once the backend has done it and only the answer is lost.
+    `rows_per_query` ends every page of a Query early, as a megabyte would.
+    `hold_writes_until` makes concurrent callers meet in the worst way there is.
     """
 
     def __init__(self, inner: DynamoDB) -> None:
@@ -60,11 +63,32 @@ class ObservedDynamoDB(DynamoDB):
         self.capacity: list[float] = []
         self.fail_write: int | None = None
         self.fail_after = False
+        self.rows_per_query: int | None = None
+        self._queries = 0
+        self._awaited_queries = 0
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self.write_held = asyncio.Event()
 
     @property
     def writes(self) -> list[dict[str, Any]]:
         """The parameters of every write so far."""
         return [params for name, params in self.calls if name in ("update_item", "put_item")]
+
+    def hold_writes_until(self, queries: int) -> None:
+        """Let no write through before so many queries have been answered: whoever is about to
+        write has then read what none of the others has changed yet."""
+        self._awaited_queries = self._queries + queries
+        self._may_write.clear()
+
+    def hold_writes(self) -> None:
+        """Let no write through before `release_writes`; `write_held` is set when one waits."""
+        self.hold_writes_until(1_000_000)
+
+    def release_writes(self) -> None:
+        """Let the held writes, and all later ones, through."""
+        self._awaited_queries = 0
+        self._may_write.set()
 
     def reset(self) -> None:
         """Forget the calls so far."""
@@ -72,7 +96,13 @@ class ObservedDynamoDB(DynamoDB):
         self.capacity.clear()
 
     async def query(self, **params: Any) -> dict[str, Any]:
-        return await self._call("query", params)
+        if self.rows_per_query is not None:
+            params["Limit"] = min(self.rows_per_query, params.get("Limit", self.rows_per_query))
+        answer = await self._call("query", params)
+        self._queries += 1
+        if self._queries >= self._awaited_queries:
+            self._may_write.set()
+        return answer
 
     async def batch_get_item(self, **params: Any) -> dict[str, Any]:
         return await self._call("batch_get_item", params)
@@ -84,6 +114,9 @@ class ObservedDynamoDB(DynamoDB):
         return await self._observed_write("update_item", params)
 
     async def _observed_write(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        if not self._may_write.is_set():
+            self.write_held.set()
+        await self._may_write.wait()
         failing = self.fail_write is not None and len(self.writes) + 1 == self.fail_write
         if failing and not self.fail_after:
             self.calls.append((name, params))
