@@ -41,6 +41,11 @@ class Listener:
         self._drain = drain
         self.port: int = server.sockets[0].getsockname()[1]
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered."""
+        return len(self._drain.requests)
+
     async def drain(
         self,
         *,
@@ -60,9 +65,7 @@ class Listener:
         deadline = loop.time() + drain_seconds
         await _wait(hurry, min(readiness_notice_seconds, drain_seconds))
         self._server.close()
-        # One turn of the loop for connections that were accepted and not yet read.
-        await asyncio.sleep(0)
-        self._close_idle_connections()
+        await self._close_idle_connections()
         finished = True
         if self._drain.requests:
             self._drain.idle.clear()
@@ -81,14 +84,28 @@ class Listener:
         self._server.close()
         await self._runner.cleanup()
 
-    def _close_idle_connections(self) -> None:
+    async def _close_idle_connections(self) -> None:
         # Not aiohttp's own pre_shutdown: it also stops reading the bodies of requests in flight.
         # A busy connection closes after its answer, which says `Connection: close`.
+        await self._let_requests_begin()
+        for connection in self._idle_connections():
+            connection.close()
+        # `close` lets a request that had just been read be answered; such a one is busy by now.
+        await self._let_requests_begin()
+        for connection in self._idle_connections():
+            connection.force_close()
+
+    def _idle_connections(self) -> list[web.RequestHandler]:
         assert self._runner.server is not None
         busy = {id(request.protocol) for request in self._drain.requests.values()}
-        for connection in self._runner.server.connections:
-            if id(connection) not in busy:
-                connection.close()
+        return [found for found in self._runner.server.connections if id(found) not in busy]
+
+    @staticmethod
+    async def _let_requests_begin() -> None:
+        # Accepting, reading, waking the connection's task and starting the request's: one turn of
+        # the loop each.
+        for _ in range(4):
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -230,7 +247,7 @@ async def _serve_until(
         gc.freeze()
         _log.info("listening", host=host, port=listener.port, loop=_loop_name())
         await stop.wait()
-        _log.info("draining", inFlight=len(listener._drain.requests))
+        _log.info("draining", inFlight=listener.in_flight)
         finished = await listener.drain(
             drain_seconds=drain_seconds,
             readiness_notice_seconds=readiness_notice_seconds,
