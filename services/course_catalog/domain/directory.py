@@ -26,6 +26,8 @@ from services.course_catalog.domain.search import fold, is_unspaced, query_words
 
 # A query's word of at least this length is also found as the beginning of a word.
 _PREFIX_LENGTH = 3
+# So many words are purged between two other pieces of work.
+_WORDS_A_STEP = 1_000
 # Inserting one slot into an order costs about as much as sorting so many that are nearly sorted.
 _INSERTION_COST = 20
 # A sort key must fit into a cursor; what is equal so far is ordered by id.
@@ -141,6 +143,11 @@ class Directory:
         for shelf in list(self._shelves.values()):
             shelf.settle()
             yield
+        if len(self._retired) > max(self._few_at_most, len(self._slots) // 4):
+            retired = frozenset(self._retired)
+            yield from self._index.purge(retired)
+            self._retired -= retired
+            self._free += retired
 
     def retain(self, ids: set[str]) -> int:
         """Forget every course but these; how many that were."""
@@ -262,10 +269,6 @@ class Directory:
         # Which words lead to the slot is not kept, that would be a fifth of all memory: a retired
         # slot stays in the index, is left out of what is found, and is purged with many others.
         self._retired.add(slot)
-        if len(self._retired) > max(self._few_at_most, len(self._slots) // 4):
-            self._index.purge(self._retired)
-            self._free += self._retired
-            self._retired = set()
 
 
 class _Shelf:
@@ -344,17 +347,22 @@ class _WordIndex:
             if len(slots) > self._common_above:
                 self._common[word] = _bitmap(self._rare.pop(word))
 
-    def purge(self, retired: set[int]) -> None:
-        """Forget these slots, so that they can be used again."""
-        for word, slots in list(self._rare.items()):
-            self._rare[word] = array("I", (slot for slot in slots if slot not in retired))
-            if not self._rare[word]:
-                del self._rare[word]
+    def purge(self, retired: frozenset[int]) -> Iterator[None]:
+        """Forget these slots, in steps; after the last they can be used again."""
+        rare = list(self._rare)
+        for begin in range(0, len(rare), _WORDS_A_STEP):
+            for word in rare[begin : begin + _WORDS_A_STEP]:
+                if word in self._rare:  # it may have become common between two steps
+                    kept = array("I", (slot for slot in self._rare[word] if slot not in retired))
+                    self._rare[word] = kept
+                    if not kept:
+                        del self._rare[word]
+            self._vocabulary = sorted([*self._rare, *self._common])
+            yield
         gone = _as_int(_bitmap(retired))
         for word, bitmap in self._common.items():
-            kept = _as_int(bitmap) & ~gone
-            self._common[word] = bytearray(kept.to_bytes(len(bitmap), "little"))
-        self._vocabulary = sorted([*self._rare, *self._common])
+            left = _as_int(bitmap) & ~gone
+            self._common[word] = bytearray(left.to_bytes(len(bitmap), "little"))
 
     def search(self, wanted: Iterable[str]) -> set[int] | _Bits:
         """The slots that have every word; none for no words."""
