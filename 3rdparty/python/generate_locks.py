@@ -67,9 +67,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     for number, resolve in enumerate(RESOLVES, start=1):
         print(f"[{number}/{len(RESOLVES)}] {resolve.name}.lock", file=sys.stderr)  # noqa: T201
-        done = subprocess.run(  # noqa: S603 - a fixed command without a shell
-            compile_command(resolve, upgrade=options.upgrade), cwd=FOLDER, check=False
-        )
+        command = compile_command(resolve, upgrade=options.upgrade)
+        done = subprocess.run(command, cwd=FOLDER, check=False)  # noqa: S603 - fixed, no shell
         if done.returncode:
             print(f"generate_locks: {resolve.name}.in has no solution (above)", file=sys.stderr)  # noqa: T201
             return 2

@@ -27,7 +27,7 @@ class Checkout:
 
     def pants(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["./pantsw", "--no-watch-filesystem", *arguments],
+            ["./pantsw", *arguments],
             cwd=self.root,
             env={
                 **os.environ,
@@ -166,4 +166,6 @@ def test_a_domain_reaches_only_itself(checkout: Checkout, service: str) -> None:
     done = checkout.pants("dependencies", "--transitive", f"services/{service}/domain::")
     assert done.returncode == 0, done.stderr
     domain = f"services/{service}/domain"
-    assert [a for a in done.stdout.split() if not a.startswith((f"{domain}/", f"{domain}:"))] == []
+    # The package that Python runs on the way; it holds a docstring only.
+    allowed = (f"{domain}/", f"{domain}:", f"services/{service}/__init__.py")
+    assert [address for address in done.stdout.split() if not address.startswith(allowed)] == []

@@ -51,7 +51,7 @@ class Machine:
         )
 
 
-@pytest.fixture
+@pytest.fixture()
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 

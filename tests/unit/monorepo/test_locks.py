@@ -37,7 +37,7 @@ def pins(name: str) -> dict[str, Version]:
 
 
 def test_there_is_a_lock_for_each_resolve() -> None:
-    assert RESOLVES == ["default", "embedded_aws", "mypy", "pants", "pytest", "ruff"]
+    assert ["default", "embedded_aws", "mypy", "pants", "pytest", "ruff"] == RESOLVES
     assert sorted(path.stem for path in FOLDER.glob("*.lock")) == RESOLVES
 
 
