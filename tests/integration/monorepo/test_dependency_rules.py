@@ -31,7 +31,7 @@ class Checkout:
             cwd=self.root,
             env={
                 **os.environ,
-                "PANTS_UNMATCHED_BUILD_FILE_GLOBS": "ignore",
+                "PANTS_UNMATCHED_BUILD_FILE_GLOBS": "warn",
                 "PANTS_DYNAMIC_UI": "false",
             },
             capture_output=True,
