@@ -2,6 +2,7 @@
 attribute values without loss, and pre-signed URLs."""
 
 from libs.aws._clients import S3, Clients, DynamoDB, open_clients
+from libs.aws._credentials import Signer
 from libs.aws._errors import (
     ConditionFailed,
     DependencyError,
@@ -12,9 +13,11 @@ from libs.aws._errors import (
     classify,
 )
 from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
+from libs.aws._presign import MAX_EXPIRES_SECONDS, PresignedMethod, S3Endpoint, presign
 from libs.aws._settings import AwsSettings
 
 __all__ = [
+    "MAX_EXPIRES_SECONDS",
     "S3",
     "AwsSettings",
     "Clients",
@@ -23,12 +26,16 @@ __all__ = [
     "DependencyUnavailable",
     "DynamoDB",
     "NotFound",
+    "PresignedMethod",
     "RequestRejected",
+    "S3Endpoint",
+    "Signer",
     "Throttled",
     "classify",
     "marshal",
     "marshal_value",
     "open_clients",
+    "presign",
     "unmarshal",
     "unmarshal_value",
 ]

@@ -17,7 +17,14 @@ from libs.http._authentication import Verifier, authentication_middleware
 from libs.http._cors import cors_middleware
 from libs.http._errors import ProblemMapping, problem_middleware
 from libs.http._json import DEFAULT_MAX_BODY_BYTES
-from libs.http._keys import BREAKERS, DRAIN, MAX_BODY_BYTES, SERVICE, Drain, ServiceInfo
+from libs.http._keys import (
+    BREAKERS,
+    DRAIN,
+    MAX_BODY_BYTES,
+    SERVICE,
+    Drain,
+    ServiceInfo,
+)
 from libs.http._negotiation import negotiate
 from libs.http._operations import PUBLIC_PATHS, operation_routes
 from libs.http._tracing import tracing_middleware
@@ -54,7 +61,7 @@ def create_app(
             access_log_middleware(new_request_id=new_request_id, clock=clock),
             tracing_middleware(tracer),
             cors_middleware(cors_origins),
-            problem_middleware(problems),
+            problem_middleware(problems, public_paths=PUBLIC_PATHS),
             authentication_middleware(verifier, public_paths=PUBLIC_PATHS),
             negotiate,
         ],

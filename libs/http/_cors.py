@@ -9,6 +9,8 @@ from collections.abc import Collection
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from libs.http._problem import add_vary
+
 EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-Id")
 ALLOWED_HEADERS = (
     "Authorization",
@@ -49,14 +51,6 @@ def cors_middleware(
         return response
 
     return cors
-
-
-def add_vary(response: web.StreamResponse, *names: str) -> None:
-    """Add field names to Vary, each once."""
-    present = [name.strip() for name in response.headers.get("Vary", "").split(",") if name.strip()]
-    known = {name.lower() for name in present}
-    present += [name for name in names if name.lower() not in known]
-    response.headers["Vary"] = ", ".join(present)
 
 
 def _is_preflight(request: web.Request) -> bool:

@@ -6,7 +6,7 @@ logged about each. Never lets a traceback or an exception's text reach a client.
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -16,8 +16,8 @@ from libs.auth import InvalidTokenError, KeysUnavailableError
 from libs.aws import DependencyError
 from libs.circuit_breaker import CircuitOpenError
 from libs.http._keys import REQUEST_ID, SPAN
-from libs.http._problem import Problem, problem_response, status_phrase
-from libs.logging import get_logger
+from libs.http._problem import Problem, add_vary, problem_response, status_phrase
+from libs.logging import bind, get_logger
 
 ProblemMapping = Mapping[type[Exception], Callable[[Exception], Problem]]
 
@@ -117,10 +117,11 @@ def problem_of(error: Exception, problems: ProblemMapping) -> Problem | None:
     return None
 
 
-def problem_middleware(
-    problems: ProblemMapping,
-) -> Middleware:
-    """Turn every exception below into its problem; cancellation passes through untouched."""
+def problem_middleware(problems: ProblemMapping, *, public_paths: Collection[str]) -> Middleware:
+    """Turn every exception below into its problem; cancellation passes through untouched.
+
+    Away from the public paths an answer depends on who asks, and says so to caches.
+    """
 
     @web.middleware
     async def map_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -130,15 +131,21 @@ def problem_middleware(
             # The client hung up while its body was read: there is nobody to answer.
             if request.transport is None:
                 raise
-            return _answer(request, error, problems)
+            return answer(request, error)
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            return _answer(request, error, problems)
+            return answer(request, error)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            return _answer(request, error, problems)
+            return answer(request, error)
+
+    def answer(request: web.Request, error: Exception) -> web.Response:
+        response = _answer(request, error, problems)
+        if request.path not in public_paths:
+            add_vary(response, "Authorization")
+        return response
 
     return map_problems
 
@@ -150,7 +157,7 @@ def _answer(request: web.Request, error: Exception, problems: ProblemMapping) ->
         problem = Problem(
             500, "internal_error", "Something is wrong on our side; the requestId finds it."
         )
-    elif problem.status >= 500:
+    elif problem.status >= 500 and not isinstance(error, Problem):
         _log.warning(
             "dependency_unavailable",
             code=problem.code,
@@ -158,6 +165,8 @@ def _answer(request: web.Request, error: Exception, problems: ProblemMapping) ->
             dependency=getattr(error, "dependency", getattr(error, "name", None)),
             operation=getattr(error, "operation", None),
         )
+    # Seen in the access log line: a status alone does not tell one 404 from another.
+    bind(code=problem.code)
     span = request.get(SPAN)
     if span is not None:
         span.record_error(error, fault=problem.status >= 500)

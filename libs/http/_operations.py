@@ -18,6 +18,7 @@ from libs.http._keys import BREAKERS, DRAIN, SERVICE
 from libs.http._problem import FieldError, Problem
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/openapi.json", "/docs"})
+"""The paths that need no token, and whose answers are the same for everybody."""
 
 
 def operation_routes(

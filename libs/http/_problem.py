@@ -1,6 +1,6 @@
 """Problems: the one shape in which an error leaves a service (RFC 9457).
 
-Owns the body's members, its headers and the names of the codes that every service shares.
+Owns the body's members and its headers.
 Knows nothing of routes, tokens or dependencies; `_errors` decides which problem an exception is.
 """
 
@@ -94,3 +94,11 @@ def problem_response(problem: Problem, *, path: str, request_id: str) -> web.Res
     for name, value in problem.headers.items():
         response.headers[name] = value
     return response
+
+
+def add_vary(response: web.StreamResponse, *names: str) -> None:
+    """Add field names to Vary, each once."""
+    present = [name.strip() for name in response.headers.get("Vary", "").split(",") if name.strip()]
+    known = {name.lower() for name in present}
+    present += [name for name in names if name.lower() not in known]
+    response.headers["Vary"] = ", ".join(present)

@@ -28,6 +28,9 @@ from libs.http._problem import FieldError, Problem
 from libs.timestamps import format_timestamp, parse_timestamp
 
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+# More than any real form has fields; without a bound the answer to a body of nothing but mistakes
+# would be many times its size.
+MAX_REPORTED_ERRORS = 1000
 # Not `$`: in `re` it also matches before a trailing newline.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}")
@@ -204,9 +207,10 @@ def _query_text(raw: str) -> str:
 
 
 def _field_errors(error: ValidationError) -> list[FieldError]:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
     return [
         FieldError(_pointer(entry["loc"]), _message(entry["type"], entry["msg"]))
-        for entry in error.errors(include_url=False, include_input=False, include_context=False)
+        for entry in found[:MAX_REPORTED_ERRORS]
     ]
 
 

@@ -11,9 +11,17 @@ import aioboto3
 import pytest
 from aiohttp import web
 
-from libs.aws import AwsSettings, Clients, DependencyUnavailable, open_clients
-from libs.aws._credentials import Credentials, Signer
-from libs.aws._presign import PresignedMethod, S3Endpoint, presign
+from libs.aws import (
+    AwsSettings,
+    Clients,
+    DependencyUnavailable,
+    PresignedMethod,
+    S3Endpoint,
+    Signer,
+    open_clients,
+    presign,
+)
+from libs.aws._credentials import Credentials
 from libs.aws._settings import s3_config
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.logging.testing import captured_logs

@@ -5,11 +5,13 @@ from decimal import Decimal
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.aws import marshal, unmarshal
 
+# A busy machine is not a failure, and a failure is one everywhere.
+EVERYWHERE_THE_SAME = settings(deadline=None, derandomize=True, database=None)
 INTEGERS = st.integers(min_value=-(10**38) + 1, max_value=10**38 - 1)
 # DynamoDB's own range; what is smaller or larger is refused (a test below).
 FLOATS = st.floats(
@@ -29,11 +31,13 @@ VALUES = st.recursive(
 )
 
 
+@EVERYWHERE_THE_SAME
 @given(st.dictionaries(TEXT, VALUES, max_size=5))
 def test_every_item_comes_back_equal(item: dict[str, object]) -> None:
     assert unmarshal(marshal(item)) == item
 
 
+@EVERYWHERE_THE_SAME
 @given(st.dictionaries(TEXT, SCALARS, max_size=5))
 def test_types_come_back_but_for_integral_floats(item: dict[str, object]) -> None:
     for name, value in unmarshal(marshal(item)).items():
@@ -44,6 +48,7 @@ def test_types_come_back_but_for_integral_floats(item: dict[str, object]) -> Non
             assert value.__class__ is original.__class__
 
 
+@EVERYWHERE_THE_SAME
 @given(st.dictionaries(TEXT, VALUES, max_size=5))
 def test_the_wire_form_means_the_same_to_boto3(item: dict[str, object]) -> None:
     wire = marshal(item)

@@ -46,6 +46,7 @@ async def test_exceptions(
     assert (problem["instance"], problem["requestId"]) == (f"/raise/{name}", "r-1")
     assert answer.headers.get("Retry-After") == retry_after
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Vary"] == "Authorization, Origin"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Request-Id"] == "r-1"
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
@@ -92,6 +93,7 @@ async def test_a_refusal_is_one_warning(client: Client) -> None:
         await client.call("GET", "/raise/domain")
     (access,) = lines(events)
     assert (access["level"], access["status"]) == ("warning", 404)
+    assert access["code"] == "thing_not_found"
 
 
 @pytest.mark.parametrize(

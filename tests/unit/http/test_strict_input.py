@@ -206,6 +206,14 @@ async def test_every_error_of_a_body_is_reported(client: Client) -> None:
     }
 
 
+async def test_a_body_of_nothing_but_mistakes_has_a_bounded_answer(client: Client) -> None:
+    answer = await client.call("POST", "/things", json={f"x{number}": 1 for number in range(9000)})
+    assert await refusal(answer) == (422, "invalid_body")
+    errors = (await answer.json())["errors"]
+    assert isinstance(errors, list)
+    assert len(errors) == 1000
+
+
 @pytest.mark.parametrize("body", [[], "text", 1, None, True])
 async def test_a_body_of_another_shape(client: Client, body: object) -> None:
     answer = await client.call("POST", "/things", data=json.dumps(body).encode(), headers=JSON)
