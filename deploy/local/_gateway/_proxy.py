@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -136,6 +136,15 @@ class Gateway:
             exchange.completed = True
         finally:
             self._log(exchange.access((self._clock() - started) * 1000))
+        return response
+
+    def refuse(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to bytes that are not an HTTP request; of them ``request`` holds nothing."""
+        exchange = _Exchange(request, self._trace_header(request), self._request_id(request))
+        response = exchange.problem(_malformed("This is not a valid HTTP request"))
+        exchange.completed = True
+        self._log(exchange.access(0.0))
+        response.force_close()
         return response
 
     async def _answer(self, exchange: _Exchange) -> web.StreamResponse:
@@ -282,15 +291,46 @@ def open_session(limits: Limits | None = None) -> aiohttp.ClientSession:
 
 def create_server(gateway: Gateway) -> web.Server:
     """The server side: one request, one call of ``gateway.handle``."""
-    return web.Server(
-        gateway.handle,
-        handler_cancellation=True,  # a client that leaves takes its request to the service along
+    return _Server(
+        gateway,
         auto_decompress=False,
         access_log=None,
         lingering_time=2.0,  # how long a refused body is still read, so that the refusal arrives
         max_line_size=_MAXIMUM_HEADER_BYTES,
         max_field_size=_MAXIMUM_HEADER_BYTES,
     )
+
+
+class _Server(web.Server):
+    def __init__(self, gateway: Gateway, **options: Any) -> None:
+        # A client that leaves takes its request to the service along.
+        super().__init__(gateway.handle, handler_cancellation=True, **options)
+        self._gateway = gateway
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._gateway, loop=asyncio.get_running_loop(), **self._options)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, which would answer bytes that are not HTTP with a part of them, and log it."""
+
+    __slots__ = ("_gateway",)
+
+    def __init__(self, server: web.Server, gateway: Gateway, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._gateway = gateway
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        return self._gateway.refuse(request)
 
 
 class _Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
