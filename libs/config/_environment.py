@@ -114,11 +114,14 @@ class Environment:
             return placeholder
         return value if "?" in value else value.rstrip("/")
 
-    def words(self, name: str, *, default: Iterable[str] = ()) -> tuple[str, ...]:
-        """Comma-separated words; blanks around a word are dropped, an empty word is a problem."""
-        value = self._read(name, required=False)
+    def words(self, name: str, *, default: Iterable[str] | None = ()) -> tuple[str, ...]:
+        """Comma-separated words; blanks around a word are dropped, an empty word is a problem.
+
+        ``default=None`` makes the variable required.
+        """
+        value = self._read(name, required=default is None)
         if value is None:
-            return tuple(default)
+            return tuple(default or ())
         found = tuple(word.strip() for word in value.split(","))
         if "" in found:
             self.reject(name, "must be words separated by single commas")
@@ -128,7 +131,7 @@ class Environment:
             self.reject(name, "must not name a word twice")
         else:
             return found
-        return tuple(default)
+        return tuple(default or ())
 
     def secret(self, name: str, *, minimum_bytes: int) -> bytes:
         """A secret as UTF-8 bytes, always required. No message ever shows it."""

@@ -5,26 +5,22 @@ Nothing else wires, and nothing here decides about progress.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-import aiohttp
 import yaml
 from aiohttp import web
 
-from libs.auth import JwksKeySource, TokenVerifier, http_fetch
 from libs.aws import AwsSettings, open_clients
-from libs.circuit_breaker import BreakerEvent, CircuitBreakerRegistry, StateChanged
+from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
-from libs.logging import get_logger
+from libs.service import common_parts
 from libs.timestamps import Clock, utc_now
-from libs.tracing import SamplingRules, Tracer, client_trace_config, create_tracer
+from libs.tracing import Tracer
 from services.progress_tracking.api.handlers import TRACKING, ProgressHandlers
 from services.progress_tracking.api.routes import problems, routes
 from services.progress_tracking.config import Config
@@ -32,8 +28,6 @@ from services.progress_tracking.domain.outlines import KnownOutlines
 from services.progress_tracking.domain.repository import ProgressRepository
 from services.progress_tracking.domain.tracking import ProgressTracking
 from services.progress_tracking.storage.dynamodb import DynamoDBProgressRepository
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,85 +95,23 @@ def contract() -> Mapping[str, object]:
 
 def real_dependencies(config: Config) -> Dependencies:
     """DynamoDB, the token issuer and X-Ray, as `config` names them. Opens nothing yet."""
-    tracer = create_tracer(
-        service=config.service.name,
-        version=config.service.version,
-        daemon_address=config.tracing_daemon,
-        rules=SamplingRules(default_rate=config.tracing_rate),
-    )
-    breakers = CircuitBreakerRegistry(listeners=[_log_state])
-    issuer = _Issuer(config.auth.jwks_url, tracer)
-    keys = JwksKeySource(issuer.fetch)
-
-    @asynccontextmanager
-    async def signing_keys(app: web.Application) -> AsyncIterator[None]:
-        async with issuer.connected():
-            refreshing = asyncio.create_task(keys.keep_fresh())
-            try:
-                yield
-            finally:
-                refreshing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await refreshing
-                await keys.close()
-
-    @asynccontextmanager
-    async def emission(app: web.Application) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            tracer.close()
+    parts = common_parts(config)
 
     @asynccontextmanager
     async def repository() -> AsyncIterator[ProgressRepository]:
         async with open_clients(
             AwsSettings(region=config.region, breaker=config.breaker),
-            registry=breakers,
-            tracer=tracer,
+            registry=parts.breakers,
+            tracer=parts.tracer,
             services=("dynamodb",),
         ) as clients:
             yield DynamoDBProgressRepository(clients.dynamodb, table=config.table)
 
     return Dependencies(
         open_repository=repository,
-        verifier=TokenVerifier(config.auth, keys),
-        tracer=tracer,
-        breakers=breakers,
-        background=[emission, signing_keys],
-        readiness={"keys": lambda: keys.ready},
+        verifier=parts.verifier,
+        tracer=parts.tracer,
+        breakers=parts.breakers,
+        background=parts.background,
+        readiness=parts.readiness,
     )
-
-
-class _Issuer:
-    """Fetches the token issuer's keys while it is connected."""
-
-    def __init__(self, jwks_url: str, tracer: Tracer) -> None:
-        self._jwks_url = jwks_url
-        self._tracer = tracer
-        self._session: aiohttp.ClientSession | None = None
-
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(
-            trace_configs=[client_trace_config(self._tracer)]
-        ) as session:
-            self._session = session
-            try:
-                yield
-            finally:
-                self._session = None
-
-    async def fetch(self) -> bytes:
-        if self._session is None:
-            raise RuntimeError("keys can be fetched while the application runs")
-        return await http_fetch(self._session, self._jwks_url)()
-
-
-def _log_state(event: BreakerEvent) -> None:
-    if isinstance(event, StateChanged):
-        _log.warning(
-            "circuit_state_changed",
-            breaker=event.name,
-            old=event.old.value,
-            new=event.new.value,
-        )

@@ -1,55 +1,30 @@
 """The settings of progress tracking, from environment variables with the prefix `PROGRESS_`.
 
-Endpoints and credentials of AWS are not settings of ours: the SDK reads its own variables. The
-region is one of those, and is read here too because nothing can be signed without it.
+Those that all services have are `libs.service`'s.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from libs.auth import (
-    DEFAULT_PERMISSIONS,
-    AuthSettings,
-    InvalidPermissionTableError,
-    PermissionTable,
-)
-from libs.circuit_breaker import BreakerPolicy
-from libs.config import ConfigurationError, Environment
-from libs.http import ServiceInfo
+from libs.config import Environment
+from libs.service import ServiceSettings, dynamodb_table, read_service_settings
 
 SERVICE = "progress_tracking"
 PREFIX = "PROGRESS_"
 
-_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
-_TABLE = r"[A-Za-z0-9_.-]{3,255}"  # the naming rules of Amazon DynamoDB
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
-_DAEMON = r"[A-Za-z0-9.-]+:[0-9]{1,5}"
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _MINIMUM_SECRET_BYTES = 32
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(ServiceSettings):
     """Everything that differs between a laptop, a test and AWS."""
 
-    host: str
-    port: int
-    drain_seconds: float
-    service: ServiceInfo
-    log_level: str
-    cors_origins: tuple[str, ...]
-    auth: AuthSettings
-    region: str
     table: str
     cursor_secrets: tuple[bytes, ...] = field(repr=False)
     outline_cache_seconds: float
     outline_cache_entries: int
-    breaker: BreakerPolicy
-    tracing_daemon: str | None
-    tracing_rate: float
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Config:
@@ -58,28 +33,7 @@ class Config:
         Raises ConfigurationError with every problem at once.
         """
         environment = Environment(PREFIX, variables)
-        host = environment.text("HOST", default="127.0.0.1")
-        port = environment.integer("PORT", minimum=0, maximum=65_535, default=8080)
-        drain_seconds = environment.number("DRAIN_SECONDS", minimum=0, maximum=110, default=20)
-        service = ServiceInfo(
-            name=SERVICE,
-            version=environment.text("VERSION", default="0.0.0+local"),
-            revision=environment.text("REVISION", default="unknown"),
-            image_hash=environment.text("IMAGE_HASH", default="unknown"),
-        )
-        log_level = environment.text("LOG_LEVEL", default="INFO", pattern=_LEVELS)
-        cors_origins = environment.words("CORS_ORIGINS")
-        for origin in cors_origins:
-            if _ORIGIN.fullmatch(origin) is None:
-                environment.reject("CORS_ORIGINS", "must be origins such as https://app.example")
-        # Not `url`: it is compared with `iss` letter by letter, a trailing slash included.
-        issuer = environment.text("AUTH_ISSUER", pattern=r"https?://\S+")
-        jwks_url = environment.url("AUTH_JWKS_URL")
-        client_ids = environment.words("AUTH_CLIENT_IDS")
-        if not variables.get(PREFIX + "AUTH_CLIENT_IDS"):
-            environment.reject("AUTH_CLIENT_IDS", "is missing")
-        permissions = _permissions(environment)
-        table = environment.text("TABLE", default="Progress", pattern=_TABLE)
+        table = dynamodb_table(environment, default="Progress")
         cursor_secrets = environment.secrets("CURSOR_SECRETS", minimum_bytes=_MINIMUM_SECRET_BYTES)
         outline_cache_seconds = environment.number(
             "OUTLINE_CACHE_SECONDS", minimum=0, maximum=3600, default=30
@@ -87,68 +41,11 @@ class Config:
         outline_cache_entries = environment.integer(
             "OUTLINE_CACHE_ENTRIES", minimum=1, maximum=1_000_000, default=2000
         )
-        failure_threshold = environment.integer(
-            "BREAKER_FAILURE_THRESHOLD", minimum=1, maximum=1000, default=5
-        )
-        open_seconds = environment.number(
-            "BREAKER_OPEN_SECONDS", minimum=0.1, maximum=300, default=5
-        )
-        call_timeout_seconds = environment.number(
-            "BREAKER_CALL_TIMEOUT_SECONDS", minimum=0.1, maximum=25, default=5
-        )
-        tracing_daemon = environment.text("TRACING_DAEMON", default="", pattern=_DAEMON)
-        tracing_rate = environment.number("TRACING_RATE", minimum=0, maximum=1, default=0.05)
-        region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or ""
-        _finish(environment, region)
+        common = read_service_settings(environment, variables, service=SERVICE)
         return cls(
-            host=host,
-            port=port,
-            drain_seconds=drain_seconds,
-            service=service,
-            log_level=log_level,
-            cors_origins=cors_origins,
-            auth=AuthSettings(
-                issuer=issuer,
-                jwks_url=jwks_url,
-                client_ids=frozenset(client_ids),
-                permissions=permissions,
-            ),
-            region=region,
+            **vars(common),
             table=table,
             cursor_secrets=cursor_secrets,
             outline_cache_seconds=outline_cache_seconds,
             outline_cache_entries=outline_cache_entries,
-            breaker=BreakerPolicy(
-                failure_threshold=failure_threshold,
-                open_seconds=open_seconds,
-                call_timeout_seconds=call_timeout_seconds,
-            ),
-            tracing_daemon=tracing_daemon or None,
-            tracing_rate=tracing_rate,
         )
-
-
-def _permissions(environment: Environment) -> PermissionTable:
-    document = environment.json("AUTH_PERMISSIONS", default=None)
-    if document is None:
-        return DEFAULT_PERMISSIONS
-    try:
-        return PermissionTable.from_json(document)
-    except InvalidPermissionTableError as error:
-        for problem in error.problems:
-            environment.reject("AUTH_PERMISSIONS", f"is not valid: {problem}")
-        return DEFAULT_PERMISSIONS
-
-
-def _finish(environment: Environment, region: str) -> None:
-    problems: list[str] = []
-    try:
-        environment.finish()
-    except ConfigurationError as error:
-        problems += error.problems
-    if not region:
-        problems.append("AWS_REGION is missing")
-    elif _REGION.fullmatch(region) is None:
-        problems.append("AWS_REGION must be a region such as eu-central-1")
-    if problems:
-        raise ConfigurationError(problems)

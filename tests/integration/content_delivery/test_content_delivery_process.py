@@ -201,11 +201,11 @@ async def test_a_bad_configuration_is_told_whole(ministack_backend: Backend) -> 
     assert process.returncode == 2
     assert out == b""
     assert err.decode().splitlines() == [
+        "CONTENT_BUCKET is missing",
         "CONTENT_PORT must be a whole number from 0 to 65535",
         "CONTENT_LOG_LEVEL must match DEBUG|INFO|WARNING|ERROR|CRITICAL",
         "CONTENT_AUTH_ISSUER is missing",
         "CONTENT_AUTH_JWKS_URL is missing",
         "CONTENT_AUTH_CLIENT_IDS is missing",
-        "CONTENT_BUCKET is missing",
         "CONTENT_BUKET is not a known variable, did you mean CONTENT_BUCKET?",
     ]

@@ -248,12 +248,12 @@ async def test_a_bad_configuration_is_told_whole(ministack_backend: Backend) -> 
     assert process.returncode == 2
     assert out == b""
     assert err.decode().splitlines() == [
+        "PROGRESS_CURSOR_SECRETS is missing",
         "PROGRESS_PORT must be a whole number from 0 to 65535",
         "PROGRESS_LOG_LEVEL must match DEBUG|INFO|WARNING|ERROR|CRITICAL",
         "PROGRESS_AUTH_ISSUER is missing",
         "PROGRESS_AUTH_JWKS_URL is missing",
         "PROGRESS_AUTH_CLIENT_IDS is missing",
-        "PROGRESS_CURSOR_SECRETS is missing",
         "PROGRESS_TABEL is not a known variable, did you mean PROGRESS_TABLE?",
     ]
 

@@ -254,3 +254,11 @@ def test_a_hostile_variable_name_cannot_forge_a_line() -> None:
 def test_a_prefix_is_upper_case_with_an_underscore(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):
         Environment(prefix, {})
+
+
+def test_words_without_a_default_are_required() -> None:
+    environment = Environment("APP_", {})
+    assert environment.words("CLIENTS", default=None) == ()
+    with pytest.raises(ConfigurationError) as refused:
+        environment.finish()
+    assert refused.value.problems == ("APP_CLIENTS is missing",)

@@ -76,11 +76,11 @@ def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         Config.from_environment({"CONTENT_PORT": "http"})
     assert refusal.value.problems == (
+        "CONTENT_BUCKET is missing",
         "CONTENT_PORT must be a whole number from 0 to 65535",
         "CONTENT_AUTH_ISSUER is missing",
         "CONTENT_AUTH_JWKS_URL is missing",
         "CONTENT_AUTH_CLIENT_IDS is missing",
-        "CONTENT_BUCKET is missing",
         "AWS_REGION is missing",
     )
 

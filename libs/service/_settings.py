@@ -1,0 +1,137 @@
+"""The settings that every service has, read from its environment variables.
+
+Endpoints and credentials of AWS are not settings of ours: the SDK reads its own variables. The
+region is one of those, and is read here too because nothing can be signed without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from libs.auth import (
+    DEFAULT_PERMISSIONS,
+    AuthSettings,
+    InvalidPermissionTableError,
+    PermissionTable,
+)
+from libs.circuit_breaker import BreakerPolicy
+from libs.config import ConfigurationError, Environment
+from libs.http import ServiceInfo
+
+_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
+_DAEMON = r"[A-Za-z0-9.-]+:[0-9]{1,5}"
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+# The naming rules of Amazon DynamoDB.
+_TABLE = r"[A-Za-z0-9_.-]{3,255}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """What every service is told; a service's own `Config` adds to it. README.md has the table."""
+
+    host: str
+    port: int
+    drain_seconds: float
+    service: ServiceInfo
+    log_level: str
+    cors_origins: tuple[str, ...]
+    auth: AuthSettings
+    region: str
+    breaker: BreakerPolicy
+    tracing_daemon: str | None
+    tracing_rate: float
+
+
+def dynamodb_table(environment: Environment, *, default: str) -> str:
+    """The variable ``TABLE``: the name of the service's table."""
+    return environment.text("TABLE", default=default, pattern=_TABLE)
+
+
+def read_service_settings(
+    environment: Environment, variables: Mapping[str, str], *, service: str
+) -> ServiceSettings:
+    """Read the common settings of ``service``, after it has read its own.
+
+    Raises ConfigurationError with every problem at once, those of the service's own included.
+    """
+    host = environment.text("HOST", default="127.0.0.1")
+    port = environment.integer("PORT", minimum=0, maximum=65_535, default=8080)
+    drain_seconds = environment.number("DRAIN_SECONDS", minimum=0, maximum=110, default=20)
+    info = ServiceInfo(
+        name=service,
+        version=environment.text("VERSION", default="0.0.0+local"),
+        revision=environment.text("REVISION", default="unknown"),
+        image_hash=environment.text("IMAGE_HASH", default="unknown"),
+    )
+    log_level = environment.text("LOG_LEVEL", default="INFO", pattern=_LEVELS)
+    cors_origins = environment.words("CORS_ORIGINS")
+    for origin in cors_origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            environment.reject("CORS_ORIGINS", "must be origins such as https://app.example")
+    # Not `url`: it is compared with a token's `iss` letter by letter, a trailing slash included.
+    issuer = environment.text("AUTH_ISSUER", pattern=r"https?://\S+")
+    jwks_url = environment.url("AUTH_JWKS_URL")
+    client_ids = environment.words("AUTH_CLIENT_IDS", default=None)
+    permissions = _permissions(environment)
+    failure_threshold = environment.integer(
+        "BREAKER_FAILURE_THRESHOLD", minimum=1, maximum=1000, default=5
+    )
+    open_seconds = environment.number("BREAKER_OPEN_SECONDS", minimum=0.1, maximum=300, default=5)
+    call_timeout_seconds = environment.number(
+        "BREAKER_CALL_TIMEOUT_SECONDS", minimum=0.1, maximum=25, default=5
+    )
+    tracing_daemon = environment.text("TRACING_DAEMON", default="", pattern=_DAEMON)
+    tracing_rate = environment.number("TRACING_RATE", minimum=0, maximum=1, default=0.05)
+    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or ""
+    _finish(environment, region)
+    return ServiceSettings(
+        host=host,
+        port=port,
+        drain_seconds=drain_seconds,
+        service=info,
+        log_level=log_level,
+        cors_origins=cors_origins,
+        auth=AuthSettings(
+            issuer=issuer,
+            jwks_url=jwks_url,
+            client_ids=frozenset(client_ids),
+            permissions=permissions,
+        ),
+        region=region,
+        breaker=BreakerPolicy(
+            failure_threshold=failure_threshold,
+            open_seconds=open_seconds,
+            call_timeout_seconds=call_timeout_seconds,
+        ),
+        tracing_daemon=tracing_daemon or None,
+        tracing_rate=tracing_rate,
+    )
+
+
+def _permissions(environment: Environment) -> PermissionTable:
+    document = environment.json("AUTH_PERMISSIONS", default=None)
+    if document is None:
+        return DEFAULT_PERMISSIONS
+    try:
+        return PermissionTable.from_json(document)
+    except InvalidPermissionTableError as error:
+        for problem in error.problems:
+            environment.reject("AUTH_PERMISSIONS", f"is not valid: {problem}")
+        return DEFAULT_PERMISSIONS
+
+
+def _finish(environment: Environment, region: str) -> None:
+    problems: list[str] = []
+    try:
+        environment.finish()
+    except ConfigurationError as error:
+        problems += error.problems
+    if not region:
+        problems.append("AWS_REGION is missing")
+    elif _REGION.fullmatch(region) is None:
+        problems.append("AWS_REGION must be a region such as eu-central-1")
+    if problems:
+        raise ConfigurationError(problems)
