@@ -208,7 +208,7 @@ async def test_health_checks_are_logged_quietly(client: Client) -> None:
         (event["event"], event["level"]) for event in events if event["event"] == "request"
     ] == [
         ("request", "debug"),
-        ("request", "error"),
+        ("request", "info"),
     ]
 
 
