@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.system.exchange import Answer, ask, send
+from tests.system.logs import logged
 from tests.system.platform_process import RunningPlatform
+from tests.system.roles import SERVICES
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -55,21 +56,14 @@ def caller(platform: RunningPlatform) -> Iterator[Caller]:
     learner = Caller(platform)
     yield learner
     assert learner.get("/progress/me").json["items"] == []
-    for log in sorted((platform.state / "logs").iterdir()):
-        assert faults(log) == []
-        assert SECRET not in log.read_bytes()
-
-
-def faults(log: Path) -> list[str]:
-    """The requests that were answered 500 and above, and everything that was logged as an error."""
-    return [
-        line
-        for line in log.read_text().splitlines()
-        if '"event":"request"' in line
-        and json.loads(line)["status"] >= 500
+    for process in ("gateway", *SERVICES):
+        events = logged(platform, process)
+        assert sum(event["event"] == "request" for event in events) > 50
         # Whether it is ready is asked until it is.
-        and json.loads(line)["route"] != "/readyz"
-    ]
+        said = [event for event in events if event.get("route") != "/readyz"]
+        assert [event for event in said if event["level"] not in ("info", "warning")] == []
+        assert [event for event in said if event.get("status", 0) >= 500] == []
+        assert SECRET.decode() not in json.dumps(events)
 
 
 def refusal(answer: Answer) -> Refusal:

@@ -5,7 +5,6 @@ It hangs, which is worse than being gone: connections stay open and nothing come
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -13,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pytest
 
 from tests.system.exchange import Answer, ask
+from tests.system.logs import logged
 from tests.system.platform_process import RunningPlatform, until
 from tests.system.roles import SERVICES
 
@@ -29,11 +28,6 @@ BREAKER_ANSWERS = 0.5
 WITHIN_A_CALL = 15.0
 # As many as failures open a breaker, and more.
 UNREAD = [f"/content/tides-{item}" for item in ("1-1", "1-2", "1-3", "2-1", "2-2", "2-3")]
-
-
-def logged(platform: RunningPlatform, service: str) -> list[dict[str, Any]]:
-    text = (platform.state / "logs" / f"{service}.log").read_text()
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture()

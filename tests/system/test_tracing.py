@@ -12,7 +12,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +20,8 @@ import pytest_asyncio
 
 from libs.tracing.testing import UdpCollector, walk
 from tests.system.exchange import Answer, ask
-from tests.system.platform_process import RunningPlatform
+from tests.system.logs import logged
+from tests.system.platform_process import RunningPlatform, until
 from tests.system.roles import SERVICES
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -141,9 +142,10 @@ def operations(segment: Mapping[str, Any]) -> list[str]:
 
 async def test_the_services_run_on_uvloop(traced: Traced) -> None:
     for service in SERVICES:
-        log = Path(traced.platform.state / "logs" / f"{service}.log").read_text()
-        listening = [json.loads(line) for line in log.splitlines() if '"event":"listening"' in line]
-        assert [line["loop"] for line in listening] == ["uvloop"]
+        listening = [
+            event for event in logged(traced.platform, service) if event["event"] == "listening"
+        ]
+        assert [event["loop"] for event in listening] == ["uvloop"]
 
 
 async def test_a_journey_is_one_trace_of_one_tree_a_request(traced: Traced) -> None:
@@ -243,10 +245,14 @@ async def test_a_request_without_a_trace_begins_one_at_the_gateway(traced: Trace
     root = answer.headers["X-Amzn-Trace-Id"].partition(";")[0].removeprefix("Root=")
     (segment,) = await traced.of(root, 1)
     assert "parent_id" not in segment
-    logs = (traced.platform.state / "logs" / "gateway.log").read_text()
-    assert f"Root={root}" in logs
-    lines = (traced.platform.state / "logs" / "course_catalog.log").read_text().splitlines()
-    assert [json.loads(line)["route"] for line in lines if root in line] == ["/courses/{courseId}"]
+    # The same trace stands in the logs of both, which write their lines when all is sent.
+    for process in ("gateway", "course_catalog"):
+        until(partial(is_logged, root, traced.platform, process), f"{process} logs the request")
+
+
+def is_logged(root: str, platform: RunningPlatform, process: str) -> bool:
+    events = [event for event in logged(platform, process) if root in event.get("traceId", "")]
+    return [event["route"] for event in events] == ["/courses/{courseId}"]
 
 
 async def test_a_traceparent_that_comes_alone_is_continued(traced: Traced) -> None:
