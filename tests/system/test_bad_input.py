@@ -52,13 +52,13 @@ class Caller:
 
 @pytest.fixture(scope="module")
 def caller(platform: RunningPlatform) -> Iterator[Caller]:
-    """At the end: nothing was recorded by any of it, and nothing was anybody's fault but ours."""
+    """At the end: nothing was recorded by any of it, and no process found a fault of its own."""
     learner = Caller(platform)
     yield learner
     assert learner.get("/progress/me").json["items"] == []
     for process in ("gateway", *SERVICES):
         events = logged(platform, process)
-        assert sum(event["event"] == "request" for event in events) > 50
+        assert sum(event["event"] == "request" for event in events) > 20
         # Whether it is ready is asked until it is.
         said = [event for event in events if event.get("route") != "/readyz"]
         assert [event for event in said if event["level"] not in ("info", "warning")] == []
