@@ -297,7 +297,9 @@ class Supervisor:
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     if process.returncode is None:
         try:
-            process.send_signal(number)
+            # Not process.send_signal: it polls first, and may take the exit code of a process
+            # that has just died away from asyncio's child watcher, which then reports 255.
+            os.kill(process.pid, number)
         except ProcessLookupError:
             return
 
