@@ -305,7 +305,7 @@ class Platform:
         )
         with self._console.step("gateway"):
             await self._first_start(
-                gateway_program(self._folder.gateway.absolute(), self._listener.fileno())
+                gateway_program(self._folder.gateway.absolute(), self._listener, self._session)
             )
 
     def _targets(self, service: str) -> list[Target]:

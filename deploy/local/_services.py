@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._ports import port_of
 from deploy.local._provision import PREFIXES
 from deploy.local._supervisor import Program
 
@@ -86,19 +88,22 @@ def service_program(
     )
 
 
-def gateway_program(configuration: Path, listener: int) -> Program:
-    """The gateway on a listening socket that it inherits."""
+def gateway_program(
+    configuration: Path, listener: socket.socket, session: aiohttp.ClientSession
+) -> Program:
+    """The gateway on a listening socket that it inherits; it is ready when it answers."""
     return Program(
         name="gateway",
         command=[
             *(sys.executable, "-m", "deploy.local._gateway"),
             *("--configuration", str(configuration)),
-            *("--fd", str(listener)),
+            *("--fd", str(listener.fileno())),
             *("--drain-seconds", str(DRAIN_SECONDS)),
         ],
         environment=python_environment(),
-        ready=_says("listening"),
-        inherited=[listener],
+        # It has no path of its own: any other is not found, and that is an answer.
+        ready=_answers(session, f"http://127.0.0.1:{port_of(listener)}/", status=404),
+        inherited=[listener.fileno()],
         stop_seconds=DRAIN_SECONDS + 10,
     )
 
@@ -120,21 +125,16 @@ def service_version(build: Path) -> str | None:
     return found and found[1]
 
 
-def _answers(session: aiohttp.ClientSession, url: str) -> Callable[[str], Awaitable[bool]]:
+def _answers(
+    session: aiohttp.ClientSession, url: str, *, status: int = 200
+) -> Callable[[str], Awaitable[bool]]:
     timeout = aiohttp.ClientTimeout(total=2)
 
     async def ready(_: str) -> bool:
         try:
             async with session.get(url, timeout=timeout) as answer:
-                return answer.status == 200
+                return answer.status == status
         except (aiohttp.ClientError, TimeoutError):
             return False
-
-    return ready
-
-
-def _says(word: str) -> Callable[[str], Awaitable[bool]]:
-    async def ready(output: str) -> bool:
-        return word in output
 
     return ready

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from libs.aws._credentials import Signer
-from libs.aws._presign import S3Endpoint, presign
+from libs.aws import S3Endpoint, Signer, presign
 from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform
 from tests.system.roles import (

@@ -14,8 +14,7 @@ import pytest
 
 from deploy.local._provision import DEMO_USERS
 from deploy.local._samples import SAMPLES_DIRECTORY
-from libs.aws._credentials import Signer
-from libs.aws._presign import S3Endpoint, presign
+from libs.aws import S3Endpoint, Signer, presign
 from tests.system.exchange import Answer, ask
 from tests.system.platform_process import RunningPlatform, run_up
 from tests.system.roles import credentials_of, environment_of
