@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import re
-import signal
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -24,74 +17,11 @@ from libs.aws import Clients, marshal
 from services.content_delivery.storage.rows import encode
 from tests.backends import Backend
 from tests.contract.content_delivery.clients import clients_of, new_bucket, new_table
+from tests.integration.service_process import refused_start, service_process
 from tests.unit.content_delivery.samples import SECRET_KEY, ready
 
-ROOT = Path(__file__).parents[3]
 MOVIE = bytes(range(256)) * 64
 ISSUER = TokenIssuer()
-
-
-class Process:
-    """A running service and every line that it has written."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._reading = asyncio.ensure_future(self._read())
-
-    async def port(self) -> int:
-        """The port it listens on, as it says itself."""
-        async with asyncio.timeout(30):
-            return await self._port
-
-    async def stopped(self) -> int:
-        """Ask it to stop; its exit code once it has written its last line."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
-            await self._reading
-            return await self.process.wait()
-
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            text = line.decode()
-            self.lines.append(text)
-            if not self._port.done() and '"event":"listening"' in text:
-                self._port.set_result(json.loads(text)["port"])
-        if not self._port.done():
-            self._port.set_exception(RuntimeError("".join(self.lines)))
-
-
-def variables_of(backend: Backend, **settings: str) -> dict[str, str]:
-    """The environment of a task: the SDK's variables and the service's own."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "CONTENT_"))
-    }
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    return {**inherited, "PYTHONPATH": path, **backend.variables, **settings}
-
-
-@asynccontextmanager
-async def service_process(variables: Mapping[str, str]) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.content_delivery",
-        env=variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    running = Process(process)
-    try:
-        yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @pytest.fixture()
@@ -113,16 +43,6 @@ async def clients(
         yield opened
 
 
-async def until_ready(session: aiohttp.ClientSession, base: str) -> None:
-    """Wait for the keys to have been read: until then /readyz says 503."""
-    async with asyncio.timeout(30):
-        while True:
-            async with session.get(f"{base}/readyz") as response:
-                if response.status == 200:
-                    return
-            await asyncio.sleep(0.02)
-
-
 async def test_from_start_to_stop(
     ministack_backend: Backend, clients: Clients, jwks_url: str
 ) -> None:
@@ -134,8 +54,8 @@ async def test_from_start_to_stop(
     for row in (encode(content), broken):
         await clients.dynamodb.put_item(TableName=table, Item=marshal(row))
     token = ISSUER.token()
-    variables = variables_of(
-        ministack_backend,
+    variables = dict(
+        ministack_backend.variables,
         CONTENT_PORT="0",
         CONTENT_TABLE=table,
         CONTENT_BUCKET=bucket,
@@ -145,9 +65,12 @@ async def test_from_start_to_stop(
         CONTENT_LOG_LEVEL="DEBUG",
         CONTENT_VERSION="1.2.3",
     )
-    async with service_process(variables) as running, aiohttp.ClientSession() as session:
-        base = f"http://127.0.0.1:{await running.port()}"
-        await until_ready(session, base)
+    async with (
+        service_process("content_delivery", variables) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        base = running.base_url
+        await running.ready(session)
         headers = {"Authorization": f"Bearer {token}", "X-Request-Id": "the-first"}
         async with session.get(f"{base}/content/c-1", headers=headers) as response:
             assert response.status == 200
@@ -162,9 +85,9 @@ async def test_from_start_to_stop(
             assert response.status == 500
         async with session.get(f"{base}/content/nowhere", headers=headers) as response:
             assert response.status == 404
-        assert await running.stopped() == 0
+        assert await running.stop() == 0
 
-    events = [json.loads(line) for line in running.lines]
+    events = running.events
     requests = [event for event in events if event["event"] == "request"]
     delivered = next(event for event in requests if event.get("requestId") == "the-first")
     assert {
@@ -186,21 +109,15 @@ async def test_from_start_to_stop(
 
 
 async def test_a_bad_configuration_is_told_whole(ministack_backend: Backend) -> None:
-    variables = variables_of(
-        ministack_backend, CONTENT_PORT="70000", CONTENT_BUKET="a", CONTENT_LOG_LEVEL="LOUD"
+    variables = dict(
+        ministack_backend.variables,
+        CONTENT_PORT="70000",
+        CONTENT_BUKET="a",
+        CONTENT_LOG_LEVEL="LOUD",
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.content_delivery",
-        env=variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 2
-    assert out == b""
-    assert err.decode().splitlines() == [
+    refused = await refused_start("content_delivery", variables)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines() == [
         "CONTENT_BUCKET is missing",
         "CONTENT_PORT must be a whole number from 0 to 65535",
         "CONTENT_LOG_LEVEL must match DEBUG|INFO|WARNING|ERROR|CRITICAL",

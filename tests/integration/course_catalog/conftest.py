@@ -6,10 +6,6 @@ Not on MiniStack: its guard, rightly, answers to no Host but its own.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -23,8 +19,8 @@ from yarl import URL
 
 from libs.auth.testing import TokenIssuer
 from tests.backends import Backend, create_table
+from tests.integration.service_process import ServiceProcess, service_process
 
-REPOSITORY_ROOT = Path(__file__).parents[3]
 DEADLINE_SECONDS = 30.0
 
 
@@ -85,54 +81,20 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-class ServiceProcess:
-    """`python -m services.course_catalog`, spoken to over its port."""
+class Caller:
+    """Who calls a running service over its port, with a token for every request."""
 
-    def __init__(self, issuer: TokenIssuer) -> None:
-        self.issuer = issuer
-        self.process: asyncio.subprocess.Process
-        self.session: aiohttp.ClientSession
-        self.base = URL()
-        self.events: list[dict[str, object]] = []
-        self._listening = asyncio.Event()
-        self._reading: asyncio.Task[None]
-
-    @asynccontextmanager
-    async def running(self, variables: Mapping[str, str]) -> AsyncIterator[ServiceProcess]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CATALOG_"))}
-        paths = [str(REPOSITORY_ROOT), *filter(None, sys.path)]
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.course_catalog",
-            env={**inherited, "PYTHONPATH": os.pathsep.join(paths), **variables},
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )
-        self._reading = asyncio.create_task(self._read_log())
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                await self._listening.wait()
-            async with aiohttp.ClientSession() as self.session:
-                yield self
-        finally:
-            if self.process.returncode is None:
-                self.process.send_signal(signal.SIGKILL)
-            await self.process.wait()
-            await self._reading
-
-    async def _read_log(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            event = json.loads(line)
-            self.events.append(event)
-            if event["event"] == "listening":
-                self.base = URL(f"http://127.0.0.1:{event['port']}")
-                self._listening.set()
+    def __init__(
+        self, process: ServiceProcess, issuer: TokenIssuer, session: aiohttp.ClientSession
+    ) -> None:
+        self.process = process
+        self._issuer = issuer
+        self._session = session
 
     async def get(self, path: str, *groups: str) -> tuple[int, Mapping[str, str], object]:
-        headers = {"Authorization": f"Bearer {self.issuer.token(groups=groups)}"}
-        async with self.session.get(URL(f"{self.base}{path}"), headers=headers) as response:
+        headers = {"Authorization": f"Bearer {self._issuer.token(groups=groups)}"}
+        url = f"{self.process.base_url}{path}"
+        async with self._session.get(url, headers=headers) as response:
             return response.status, response.headers, await response.json(content_type=None)
 
     async def until(self, path: str, condition: object) -> Mapping[str, str]:
@@ -145,11 +107,17 @@ class ServiceProcess:
                 return headers
             assert time.monotonic() < deadline, f"{path}: it stays {status} {dict(headers)}"
 
-    async def stop(self) -> int:
-        """SIGTERM, as ECS stops a task; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            return await self.process.wait()
+
+@asynccontextmanager
+async def running_catalog(
+    issuer: TokenIssuer, variables: Mapping[str, str]
+) -> AsyncIterator[Caller]:
+    """The service as a process that listens, and its caller."""
+    async with (
+        service_process("course_catalog", variables) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Caller(process, issuer, session)
 
 
 @pytest.fixture()

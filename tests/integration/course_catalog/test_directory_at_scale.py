@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 
 from tests.bench import directory_at_scale
-from tests.integration.course_catalog.conftest import REPOSITORY_ROOT
+from tests.integration.service_process import python_path
 
 
 async def test_a_hundred_thousand_courses_take_at_most_150_megabytes() -> None:
@@ -17,7 +16,7 @@ async def test_a_hundred_thousand_courses_take_at_most_150_megabytes() -> None:
         sys.executable,
         "-m",
         directory_at_scale.__name__,
-        env={"PYTHONPATH": os.pathsep.join([str(REPOSITORY_ROOT), *filter(None, sys.path)])},
+        env={"PYTHONPATH": python_path()},
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +14,8 @@ from libs.tracing.testing import recording_tracer
 from services.course_catalog.domain.course import Course
 from services.course_catalog.storage.dynamodb import DynamoDBCourseRepository
 from tests.backends import Backend
-from tests.integration.course_catalog.conftest import REPOSITORY_ROOT, Door, ServiceProcess
+from tests.integration.course_catalog.conftest import Caller, Door, running_catalog
+from tests.integration.service_process import refused_start
 from tests.unit.course_catalog.courses import content, draft, instant, published
 
 
@@ -60,9 +59,9 @@ async def test_it_starts_on_uvloop_follows_the_table_and_stops_in_order(
     now = datetime.now(UTC)
     course = published(1, at=(now - instant(0)).total_seconds())
     await authors.write((course, None))
-    async with ServiceProcess(issuer[0]).running(variables) as service:
+    async with running_catalog(issuer[0], variables) as service:
         await service.until("/readyz", lambda status, _: status == 200)
-        listening = next(event for event in service.events if event["event"] == "listening")
+        listening = next(event for event in service.process.events if event["event"] == "listening")
         assert listening["loop"] == "uvloop"
         status, headers, body = await service.get("/courses")
         assert (status, titles(body)) == (200, ["Course 1"])
@@ -78,9 +77,11 @@ async def test_it_starts_on_uvloop_follows_the_table_and_stops_in_order(
         archived = edited.archived(now=now)
         await authors.write((archived, edited))
         await service.until("/courses", lambda _, seen: seen["ETag"] != headers["ETag"])
-        assert await service.stop() == 0
-    assert [event["event"] for event in service.events][-1] == "stopped"
-    failed = [event for event in service.events if event["level"] not in ("info", "warning")]
+        assert await service.process.stop() == 0
+    assert [event["event"] for event in service.process.events][-1] == "stopped"
+    failed = [
+        event for event in service.process.events if event["level"] not in ("info", "warning")
+    ]
     assert all(event["route"] == "/readyz" for event in failed)
 
 
@@ -88,7 +89,7 @@ async def test_it_answers_through_an_outage_of_dynamodb(
     issuer: tuple[TokenIssuer, URL], variables: dict[str, str], authors: Authors, door: Door
 ) -> None:
     await authors.write(*((published(n, at=n), None) for n in range(3)))
-    async with ServiceProcess(issuer[0]).running(variables) as service:
+    async with running_catalog(issuer[0], variables) as service:
         await service.until("/readyz", lambda status, _: status == 200)
         await service.get("/courses/crs-1")
         door.shut()
@@ -109,17 +110,19 @@ async def test_it_answers_through_an_outage_of_dynamodb(
         door.open()
         await service.until("/courses", lambda _, seen: "Warning" not in seen)
         await service.until("/courses/crs-2", lambda status, _: status == 200)
-        assert await service.stop() == 0
-    stale = [event for event in service.events if event.get("stale")]
+        assert await service.process.stop() == 0
+    stale = [event for event in service.process.events if event.get("stale")]
     assert stale
     assert all(event["event"] == "request" for event in stale)
 
 
-def _failure_is_known(service: ServiceProcess) -> bool:
-    refresh_failed = any(event["event"] == "directory_refresh_failed" for event in service.events)
+def _failure_is_known(service: Caller) -> bool:
+    refresh_failed = any(
+        event["event"] == "directory_refresh_failed" for event in service.process.events
+    )
     opened = any(
         event["event"] == "circuit_state_changed" and event["new"] == "open"
-        for event in service.events
+        for event in service.process.events
     )
     return refresh_failed and opened
 
@@ -134,7 +137,7 @@ async def test_a_start_into_an_outage_is_not_ready_until_the_table_was_read_once
 ) -> None:
     await authors.write((published(1), None))
     door.shut()
-    async with ServiceProcess(issuer[0]).running(variables) as service:
+    async with running_catalog(issuer[0], variables) as service:
         assert (await service.get("/healthz"))[0] == 200
         assert (await service.get("/readyz"))[0] == 503
         status, headers, _ = await service.get("/courses")
@@ -143,26 +146,20 @@ async def test_a_start_into_an_outage_is_not_ready_until_the_table_was_read_once
         await service.until("/readyz", lambda status, _: status == 200)
         _, _, body = await service.get("/courses")
         assert titles(body) == ["Course 1"]
-        assert await service.stop() == 0
+        assert await service.process.stop() == 0
 
 
 async def test_a_bad_environment_is_told_in_full_and_nothing_starts() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.course_catalog",
-        env={
-            "PYTHONPATH": ":".join([str(REPOSITORY_ROOT), *filter(None, sys.path)]),
+    refused = await refused_start(
+        "course_catalog",
+        {
             "CATALOG_PORT": "http",
             "CATALOG_CURSOR_SECRETS": "short",
             "CATALOG_DIRECTORY_REFRESH": "5",
         },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
-    assert (process.returncode, out) == (2, b"")
-    problems = err.decode().splitlines()
+    assert (refused.returncode, refused.stdout) == (2, "")
+    problems = refused.stderr.splitlines()
     for name in (
         "CATALOG_PORT",
         "CATALOG_CURSOR_SECRETS",
@@ -173,4 +170,4 @@ async def test_a_bad_environment_is_told_in_full_and_nothing_starts() -> None:
         "AWS_REGION",
     ):
         assert sum(problem.startswith(name) for problem in problems) == 1, problems
-    assert b"short" not in err
+    assert "short" not in refused.stderr

@@ -4,14 +4,8 @@ traced to a daemon."""
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,72 +18,10 @@ from libs.timestamps import format_timestamp
 from libs.tracing.testing import UdpCollector
 from tests.backends import Backend
 from tests.contract.progress_tracking.table import new_table
+from tests.integration.service_process import refused_start, service_process
 
-ROOT = Path(__file__).parents[3]
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 ISSUER = TokenIssuer()
-
-
-class Process:
-    """A running service and every line that it has written."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._reading = asyncio.ensure_future(self._read())
-
-    async def port(self) -> int:
-        """The port it listens on, as it says itself."""
-        async with asyncio.timeout(60):
-            return await self._port
-
-    async def stopped(self) -> int:
-        """Ask it to stop; its exit code once it has written its last line."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
-            await self._reading
-            return await self.process.wait()
-
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            text = line.decode()
-            self.lines.append(text)
-            if not self._port.done() and '"event":"listening"' in text:
-                self._port.set_result(json.loads(text)["port"])
-        if not self._port.done():
-            self._port.set_exception(RuntimeError("".join(self.lines)))
-
-
-def variables_of(backend: Backend, **settings: str) -> dict[str, str]:
-    """The environment of a task: the SDK's variables and the service's own."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "PROGRESS_"))
-    }
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    return {**inherited, "PYTHONPATH": path, **backend.variables, **settings}
-
-
-@asynccontextmanager
-async def service_process(variables: Mapping[str, str]) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "services.progress_tracking"),
-        env=variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    running = Process(process)
-    try:
-        yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @pytest.fixture()
@@ -101,16 +33,6 @@ async def jwks_url() -> AsyncIterator[str]:
     app.add_routes([web.get("/jwks.json", keys)])
     async with TestServer(app, host="127.0.0.1") as server:
         yield str(server.make_url("/jwks.json"))
-
-
-async def until_ready(session: aiohttp.ClientSession, base: str) -> None:
-    """Wait for the keys to have been read: until then /readyz says 503."""
-    async with asyncio.timeout(60):
-        while True:
-            async with session.get(f"{base}/readyz") as response:
-                if response.status == 200:
-                    return
-            await asyncio.sleep(0.02)
 
 
 def dynamodb_tables(entity: Mapping[str, Any]) -> list[str]:
@@ -128,8 +50,8 @@ async def test_from_start_to_stop(ministack_backend: Backend, jwks_url: str) -> 
     earlier = format_timestamp(now - timedelta(minutes=10))
     later = format_timestamp(now - timedelta(minutes=5))
     async with UdpCollector() as daemon, aiohttp.ClientSession() as session:
-        variables = variables_of(
-            ministack_backend,
+        variables = dict(
+            ministack_backend.variables,
             PROGRESS_PORT="0",
             PROGRESS_TABLE=table,
             PROGRESS_AUTH_ISSUER=ISSUER.settings.issuer,
@@ -141,9 +63,9 @@ async def test_from_start_to_stop(ministack_backend: Backend, jwks_url: str) -> 
             PROGRESS_VERSION="1.2.3",
         )
         headers = {"Authorization": f"Bearer {ISSUER.token()}", "X-Request-Id": "the-first"}
-        async with service_process(variables) as running:
-            base = f"http://127.0.0.1:{await running.port()}"
-            await until_ready(session, base)
+        async with service_process("progress_tracking", variables) as running:
+            base = running.base_url
+            await running.ready(session)
             course = f"{base}/progress/me/crs-1"
             newest = {
                 "occurredAt": later,
@@ -172,7 +94,7 @@ async def test_from_start_to_stop(ministack_backend: Backend, jwks_url: str) -> 
             async with session.get(f"{base}/progress/me", headers=headers) as response:
                 listed = await response.json()
                 assert [item["courseId"] for item in listed["items"]] == ["crs-1"]
-            assert await running.stopped() == 0
+            assert await running.stop() == 0
         segments = await daemon.wait_for(5)
 
     recorded = [
@@ -183,7 +105,7 @@ async def test_from_start_to_stop(ministack_backend: Backend, jwks_url: str) -> 
     assert len(recorded) == 2
     # Two Queries and two rows, and the outline's look-up for the first; one row for the second.
     assert [dynamodb_tables(segment) for segment in recorded] == [[table] * 5, [table] * 3]
-    events = [json.loads(line) for line in running.lines]
+    events = running.events
     assert next(event for event in events if event["event"] == "listening")["loop"] == "uvloop"
     requests = [event for event in events if event["event"] == "request"]
     first = next(event for event in requests if event.get("requestId") == "the-first")
@@ -206,8 +128,8 @@ async def test_a_table_that_is_not_there_is_503_and_not_500(
     ministack_backend: Backend, jwks_url: str
 ) -> None:
     """The dependency refuses connections: the first requests find out, the breaker then spares it."""
-    variables = variables_of(
-        ministack_backend,
+    variables = dict(
+        ministack_backend.variables,
         PROGRESS_PORT="0",
         PROGRESS_AUTH_ISSUER=ISSUER.settings.issuer,
         PROGRESS_AUTH_JWKS_URL=jwks_url,
@@ -218,9 +140,12 @@ async def test_a_table_that_is_not_there_is_503_and_not_500(
         AWS_ENDPOINT_URL=f"http://127.0.0.1:{await _free_port()}",
     )
     headers = {"Authorization": f"Bearer {ISSUER.token()}"}
-    async with service_process(variables) as running, aiohttp.ClientSession() as session:
-        base = f"http://127.0.0.1:{await running.port()}"
-        await until_ready(session, base)
+    async with (
+        service_process("progress_tracking", variables) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        base = running.base_url
+        await running.ready(session)
         for _ in range(4):
             async with session.get(f"{base}/progress/me", headers=headers) as response:
                 assert response.status == 503
@@ -230,24 +155,19 @@ async def test_a_table_that_is_not_there_is_503_and_not_500(
             # A breaker is no reason to take the process out of service.
             assert response.status == 200
             assert (await response.json())["breakers"]["dynamodb:read"] == "open"
-        assert await running.stopped() == 0
+        assert await running.stop() == 0
 
 
 async def test_a_bad_configuration_is_told_whole(ministack_backend: Backend) -> None:
-    variables = variables_of(
-        ministack_backend, PROGRESS_PORT="70000", PROGRESS_TABEL="a", PROGRESS_LOG_LEVEL="LOUD"
+    variables = dict(
+        ministack_backend.variables,
+        PROGRESS_PORT="70000",
+        PROGRESS_TABEL="a",
+        PROGRESS_LOG_LEVEL="LOUD",
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "services.progress_tracking"),
-        env=variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 2
-    assert out == b""
-    assert err.decode().splitlines() == [
+    refused = await refused_start("progress_tracking", variables)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines() == [
         "PROGRESS_CURSOR_SECRETS is missing",
         "PROGRESS_PORT must be a whole number from 0 to 65535",
         "PROGRESS_LOG_LEVEL must match DEBUG|INFO|WARNING|ERROR|CRITICAL",
