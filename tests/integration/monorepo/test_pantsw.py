@@ -40,10 +40,14 @@ class Machine:
     def install_python_3_11(self) -> None:
         self.install("python3.11", f'exec "{sys.executable}" "$@"')
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": str(self.bin), "HOME": str(self.home)}
+
     def pantsw(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.checkout / "pantsw"), *arguments],
-            env={"PATH": str(self.bin), "HOME": str(self.home), **environment},
+            env={**self.environment, **environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -109,3 +113,28 @@ def test_an_unknown_choice_is_told(machine: Machine) -> None:
     done = machine.pantsw("--version", PANTSW="other")
     assert done.returncode == 2
     assert done.stderr == "pantsw: PANTSW is 'other'; it must be 'launcher' or 'index'.\n"
+
+
+def test_a_second_command_does_not_wait_for_the_daemon_of_the_first(machine: Machine) -> None:
+    """`up.py -- token` has to work while `up.py` runs, and Pants' daemon serves one at a time."""
+    machine.install_python_3_11()
+    flock = shutil.which("flock")
+    assert flock, "flock belongs to util-linux"
+    (machine.bin / "flock").symlink_to(flock)
+    # The first says that it runs, and ends when its input does.
+    machine.install(
+        "pants", 'printf "%s\\n" "${PANTS_CONCURRENT:-no}"; [ "$1" != wait ] || read -r'
+    )
+    with subprocess.Popen(
+        [str(machine.checkout / "pantsw"), "wait"],
+        env={**machine.environment, "PANTSW": "launcher"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout
+        assert first.stdin
+        assert first.stdout.readline() == "no\n"
+        assert machine.pantsw("second", PANTSW="launcher").stdout == "true\n"
+        first.stdin.close()
+    assert machine.pantsw("third", PANTSW="launcher").stdout == "no\n"
