@@ -11,8 +11,8 @@ import pytest
 
 # What the wrapper itself calls; nothing else is on PATH here.
 PROGRAMS = (
-    "bash", "cat", "cut", "dirname", "env", "false", "ln", "mkdir", "mktemp", "pwd", "rm", "sed",
-    "sha256sum", "sleep", "tail", "timeout", "tr", "uname", "wc",
+    "bash", "cat", "cut", "dirname", "env", "false", "grep", "ln", "mkdir", "mktemp", "ps",
+    "pwd", "rm", "sed", "sha256sum", "sleep", "tail", "timeout", "tr", "uname", "wc",
 )  # fmt: skip
 
 
@@ -118,9 +118,6 @@ def test_an_unknown_choice_is_told(machine: Machine) -> None:
 def test_a_second_command_does_not_wait_for_the_daemon_of_the_first(machine: Machine) -> None:
     """`up.py -- token` has to work while `up.py` runs, and Pants' daemon serves one at a time."""
     machine.install_python_3_11()
-    flock = shutil.which("flock")
-    assert flock, "flock belongs to util-linux"
-    (machine.bin / "flock").symlink_to(flock)
     # The first says that it runs, and ends when its input does.
     machine.install(
         "pants", 'printf "%s\\n" "${PANTS_CONCURRENT:-no}"; [ "$1" != wait ] || read -r'
