@@ -35,8 +35,10 @@ class CourseDocuments:
     """Courses by id, each read kept for the time when reading fails.
 
     `known_status` is the directory's: a course it has no longer was deleted after it was kept and
-    is not shown, and a newer status than the kept one counts. `max_bytes` bounds the sum of the
-    kept bodies (the least recently used goes first), `max_age` the seconds for which one is good.
+    is not shown, and a newer status than the kept one counts. But what was kept of a draft is not
+    shown once it is one no longer: it may hold what its author removed before publishing.
+    `max_bytes` bounds the sum of the kept bodies (the least recently used goes first), `max_age`
+    the seconds for which one is good.
     """
 
     def __init__(
@@ -82,6 +84,10 @@ class CourseDocuments:
         status = self._known_status(course_id)
         if kept is None or status is None:
             return None
+        if kept.document.status is Status.DRAFT and status is not Status.DRAFT:
+            return None
+        if status is Status.DRAFT:  # nothing becomes a draft again: the directory lags behind
+            status = kept.document.status
         age = self._monotonic() - kept.read_at
         if age > self._max_age:
             self._forget(course_id)
@@ -90,6 +96,9 @@ class CourseDocuments:
         return Document(kept.document.body, kept.document.version, status, age)
 
     def _keep(self, course_id: str, document: Document) -> None:
+        known = self._kept.get(course_id)
+        if known is not None and known.document.version > document.version:
+            return  # a read that began later has answered first
         self._forget(course_id)
         if len(document.body) > self._max_bytes:
             return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field
+
 import pytest
 
 from services.course_catalog.domain.course import Course, Status
@@ -11,12 +14,21 @@ from services.course_catalog.storage.memory import InMemoryCourseRepository
 from tests.unit.course_catalog.courses import content, draft, instant, published
 
 
+@dataclass
+class Held:
+    """A read that has seen the store and not answered yet."""
+
+    read: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class World:
     """Documents over a store that fails on demand."""
 
     def __init__(self, *, max_bytes: int = 1000) -> None:
         self.seconds = 0.0
         self.failing = False
+        self.held: Held | None = None
         self.status: dict[str, Status] = {}
         world = self
 
@@ -24,7 +36,12 @@ class World:
             async def get(self, course_id: str) -> Course | None:
                 if world.failing:
                     raise CatalogUnavailableError("failing")
-                return await super().get(course_id)
+                found = await super().get(course_id)
+                if world.held is not None:
+                    held, world.held = world.held, None
+                    held.read.set()
+                    await held.answer.wait()
+                return found
 
         self.repository = Repository()
         self.documents = CourseDocuments(
@@ -35,6 +52,11 @@ class World:
             max_bytes=max_bytes,
             max_age=100,
         )
+
+    def hold(self) -> Held:
+        """Hold back the answer of the next read."""
+        self.held = Held()
+        return self.held
 
     async def add(self, course: Course) -> None:
         await self.repository.create(course)
@@ -78,6 +100,43 @@ async def test_what_the_directory_learnt_since_counts() -> None:
     del world.status["crs-1"]  # deleted
     with pytest.raises(CatalogUnavailableError):
         await world.documents.get("crs-1")
+
+
+async def test_a_copy_of_a_draft_is_not_shown_after_its_publication() -> None:
+    world = World()
+    await world.add(draft(1))
+    await world.documents.get("crs-1")
+    world.failing = True
+    assert await world.documents.get("crs-1") == Document(b"Course 1", 1, Status.DRAFT, 0)
+    world.status["crs-1"] = Status.PUBLISHED
+    with pytest.raises(CatalogUnavailableError):
+        await world.documents.get("crs-1")
+
+
+async def test_a_publication_that_the_directory_has_not_learnt_yet_counts() -> None:
+    world = World()
+    await world.add(published(1))
+    await world.documents.get("crs-1")
+    world.failing = True
+    world.status["crs-1"] = Status.DRAFT
+    assert await world.documents.get("crs-1") == Document(b"Course 1", 2, Status.PUBLISHED, 0)
+
+
+async def test_a_slow_read_does_not_replace_what_a_later_one_found() -> None:
+    world = World()
+    course = draft(1)
+    await world.add(course)
+    held = world.hold()
+    slow = asyncio.create_task(world.documents.get("crs-1"))
+    await held.read.wait()
+    now_published = course.published(now=instant(1))
+    await world.repository.replace(now_published, previous=course)
+    world.status["crs-1"] = Status.PUBLISHED
+    await world.documents.get("crs-1")
+    held.answer.set()
+    assert await slow == Document(b"Course 1", 1, Status.DRAFT)
+    world.failing = True
+    assert await world.documents.get("crs-1") == Document(b"Course 1", 2, Status.PUBLISHED, 0)
 
 
 async def test_a_course_found_to_be_gone_is_not_remembered() -> None:
