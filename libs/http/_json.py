@@ -100,8 +100,8 @@ def _require_media_type(request: web.Request, content_types: Collection[str]) ->
         raise Problem(
             415, "unsupported_media_type", "JSON is sent as UTF-8 (RFC 8259, 8.1).", headers=headers
         )
-    coding = request.headers.get("Content-Encoding", "identity")
-    if coding.strip().lower() != "identity":
+    codings = request.headers.getall("Content-Encoding", [])
+    if any(coding.strip().lower() != "identity" for coding in codings):
         raise Problem(
             415,
             "unsupported_media_type",

@@ -4,6 +4,7 @@ Owns the base model, the shared field types and the translation of pydantic's er
 Knows no service's schema and never repeats a client's value in an error.
 """
 
+import json
 import re
 from collections.abc import Collection
 from datetime import datetime
@@ -28,9 +29,11 @@ from libs.http._problem import FieldError, Problem
 from libs.timestamps import format_timestamp, parse_timestamp
 
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
-# More than any real form has fields; without a bound the answer to a body of nothing but mistakes
-# would be many times its size.
+# More than any real form has fields, and longer than any real pointer; without these bounds the
+# answer to a body of nothing but mistakes would be many times its size: a name of 100 KB stands in
+# the pointer of every mistake below it.
 MAX_REPORTED_ERRORS = 1000
+MAX_POINTER_CHARACTERS = 256
 # Not `$`: in `re` it also matches before a trailing newline.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}")
@@ -223,9 +226,20 @@ def _message(kind: str, message: str) -> str:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """RFC 6901. pydantic marks an error in a mapping's key by a last step `[key]`."""
-    return "".join(
-        "/" + str(step).replace("~", "~0").replace("/", "~1")
-        for step in location
-        if step != "[key]"
-    )
+    """RFC 6901. pydantic marks an error in a mapping's key by a last step `[key]`.
+
+    Where a name is too long to be repeated, the pointer ends at the object that has it.
+    """
+    # Only the last: `[key]` may be a client's name too.
+    steps = location[:-1] if len(location) > 1 and location[-1] == "[key]" else location
+    pointer = ""
+    for step in steps:
+        name = str(step)
+        if len(name) > MAX_POINTER_CHARACTERS:
+            break
+        longer = f"{pointer}/" + name.replace("~", "~0").replace("/", "~1")
+        # As it is sent: outside ASCII a character takes up to twelve.
+        if len(json.dumps(longer)) - 2 > MAX_POINTER_CHARACTERS:
+            break
+        pointer = longer
+    return pointer

@@ -167,6 +167,17 @@ async def test_a_body_without_a_length_is_cut_off_at_the_bound(client: Client) -
     assert sent < 64 * 2**20
 
 
+async def test_a_content_coding_in_a_second_line_is_unsupported(client: Client) -> None:
+    answer = await client.raw(
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n"
+        b"Content-Type: application/json\r\nContent-Encoding: identity\r\n"
+        b"Content-Encoding: gzip\r\n"
+        + f"Authorization: Bearer {client.token}\r\n\r\n".encode()
+        + b"{}"
+    )
+    assert answer.startswith(b"HTTP/1.1 415 ")
+
+
 async def test_a_body_of_exactly_the_bound_is_read(client: Client) -> None:
     answer = await echo(client, b'"' + b"a" * (262_144 - 2) + b'"')
     assert answer.status == 200
@@ -212,6 +223,28 @@ async def test_a_body_of_nothing_but_mistakes_has_a_bounded_answer(client: Clien
     errors = (await answer.json())["errors"]
     assert isinstance(errors, list)
     assert len(errors) == 1000
+
+
+@pytest.mark.parametrize("character", ["a", "/", "\N{MUSICAL SYMBOL G CLEF}"])
+async def test_a_long_name_is_not_repeated_in_every_error_below_it(
+    client: Client, character: str
+) -> None:
+    name = character * 10_000
+    answer = await client.call(
+        "POST", "/things", json={name: 1, "thingId": "t1", "byKey": {name: "v", "k": "v"}}
+    )
+    assert await refusal(answer) == (422, "invalid_body")
+    errors = (await answer.json())["errors"]
+    assert isinstance(errors, list)
+    assert sorted(error["pointer"] for error in errors) == ["", "/byKey", "/byKey", "/byKey/k"]
+    assert len(answer.body) < 1000
+
+
+async def test_a_wrong_name_is_pointed_at_whatever_it_is(client: Client) -> None:
+    answer = await client.call("POST", "/things", json={"thingId": "t1", "byKey": {"[key]": 1}})
+    errors = (await answer.json())["errors"]
+    assert isinstance(errors, list)
+    assert [error["pointer"] for error in errors] == ["/byKey/[key]"]
 
 
 @pytest.mark.parametrize("body", [[], "text", 1, None, True])
