@@ -165,7 +165,7 @@ class Supervisor:
         try:
             await self._until_ready(running)
         except BaseException:
-            del self._running[program.name]
+            self._running.pop(program.name, None)
             await self._end(running)
             raise
         self._watches[program.name] = asyncio.create_task(
@@ -209,7 +209,7 @@ class Supervisor:
                 stdout=descriptor,
                 stderr=descriptor,
                 pass_fds=tuple(program.inherited),
-                preexec_fn=_child_setup(os.getpid(), program.death_signal),
+                preexec_fn=tied_to_parent(os.getpid(), program.death_signal),
             )
         finally:
             os.close(descriptor)
@@ -242,8 +242,9 @@ class Supervisor:
             running.death_told = True
             self._listener.died(program.name, how or self._how(running), lines, delay)
             await self._sleep(delay)
-            running, how = await self._spawn(program), None
+            how = None
             try:
+                running = await self._spawn(program)
                 await self._until_ready(running)
                 if program.restarted is not None:
                     await program.restarted()
@@ -287,11 +288,14 @@ class Supervisor:
             return log.read(_OUTPUT_BYTES).decode(errors="replace")
 
     def _last_lines(self, running: _Running) -> list[str]:
-        with self.log_file(running.program.name).open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(running.log_from, end - _OUTPUT_BYTES))
-            lines = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
-            return [line[:_LAST_LINE_CHARACTERS] for line in lines]
+        try:
+            with self.log_file(running.program.name).open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(running.log_from, end - _OUTPUT_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+        except OSError as error:  # removed by somebody: no reason to stop watching
+            return [f"(the log can not be read: {error})"]
+        return [line[:_LAST_LINE_CHARACTERS] for line in lines]
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
@@ -304,8 +308,13 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
             return
 
 
-def _child_setup(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does between fork and exec."""
+def tied_to_parent(
+    parent: int, death_signal: signal.Signals = signal.SIGKILL
+) -> Callable[[], None]:
+    """What a child does between fork and exec, so that it hears of its end from ``parent`` alone.
+
+    The kernel ties it to the thread that starts it, not to the whole process.
+    """
 
     def prepare() -> None:
         # Blocked signals stay blocked over exec, whatever handlers the program installs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -202,6 +203,26 @@ async def test_what_must_happen_after_a_restart_happens_before_it_is_back(
         ("one", "back"),
     ]
     assert calls == [1, 2]
+
+
+async def test_one_whose_log_is_gone_is_reported_until_it_can_be_started_again(
+    tmp_path: Path, heard: Heard
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    back_off = BackOff(first_seconds=0.01, maximum_seconds=0.04)
+    supervisor = Supervisor(logs, heard, back_off=back_off, clock=time.monotonic)
+    await supervisor.start(program("one", READY_THEN_WAIT))
+    shutil.rmtree(logs)
+    os.kill(supervisor.process_ids["one"], signal.SIGKILL)
+    await heard.until(2)
+    assert heard.events[0] == ("one", "was ended by SIGKILL")
+    assert heard.events[1][1].startswith("is of no use: [Errno 2]")
+    assert "can not be read" in heard.lines[0][0]
+    logs.mkdir()
+    while heard.events[-1] != ("one", "back"):
+        await heard.until(len(heard.events) + 1)
+    assert await supervisor.stop("one")
 
 
 async def test_programs_stop_in_the_order_in_which_they_are_told(
