@@ -10,20 +10,26 @@ from libs.circuit_breaker._events import (
     BreakerListener,
     BreakerSnapshot,
     CallRejected,
+    SlowCall,
     State,
     StateChanged,
 )
 from libs.circuit_breaker._policy import (
+    BreakerMode,
     BreakerPolicy,
     Classifier,
+    InvalidBreakerPolicyError,
     Outcome,
+    SlidingWindowType,
     every_exception_is_a_failure,
 )
 from libs.circuit_breaker._registry import CircuitBreakerRegistry
+from libs.circuit_breaker._window import WindowFigures
 
 __all__ = [
     "BreakerEvent",
     "BreakerListener",
+    "BreakerMode",
     "BreakerPolicy",
     "BreakerSnapshot",
     "CallRejected",
@@ -31,8 +37,12 @@ __all__ = [
     "CircuitBreakerRegistry",
     "CircuitOpenError",
     "Classifier",
+    "InvalidBreakerPolicyError",
     "Outcome",
+    "SlidingWindowType",
+    "SlowCall",
     "State",
     "StateChanged",
+    "WindowFigures",
     "every_exception_is_a_failure",
 ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from random import random as uniform_random
 
 from libs.circuit_breaker._breaker import CircuitBreaker
 from libs.circuit_breaker._events import BreakerListener, BreakerSnapshot
@@ -19,9 +20,11 @@ class CircuitBreakerRegistry:
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = uniform_random,
         listeners: Sequence[BreakerListener] = (),
     ) -> None:
         self._clock = clock
+        self._random = random
         self._listeners = tuple(listeners)
         self._breakers: dict[str, CircuitBreaker] = {}
 
@@ -38,7 +41,9 @@ class CircuitBreakerRegistry:
         """
         breaker = self._breakers.get(name)
         if breaker is None:
-            breaker = CircuitBreaker(name, policy, classify=classify, clock=self._clock)
+            breaker = CircuitBreaker(
+                name, policy, classify=classify, clock=self._clock, random=self._random
+            )
             for listener in self._listeners:
                 breaker.add_listener(listener)
             self._breakers[name] = breaker

@@ -19,6 +19,7 @@ from libs.auth import (
 from libs.circuit_breaker import BreakerPolicy
 from libs.config import ConfigurationError, Environment
 from libs.http import ServiceInfo
+from libs.service._breaker_settings import read_breaker_policy
 
 _LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -76,13 +77,7 @@ def read_service_settings(
     jwks_url = environment.url("AUTH_JWKS_URL")
     client_ids = environment.words("AUTH_CLIENT_IDS", default=None)
     permissions = _permissions(environment)
-    failure_threshold = environment.integer(
-        "BREAKER_FAILURE_THRESHOLD", minimum=1, maximum=1000, default=5
-    )
-    open_seconds = environment.number("BREAKER_OPEN_SECONDS", minimum=0.1, maximum=300, default=5)
-    call_timeout_seconds = environment.number(
-        "BREAKER_CALL_TIMEOUT_SECONDS", minimum=0.1, maximum=25, default=5
-    )
+    breaker = read_breaker_policy(environment)
     tracing_daemon = environment.text("TRACING_DAEMON", default="", pattern=_DAEMON)
     tracing_rate = environment.number("TRACING_RATE", minimum=0, maximum=1, default=0.05)
     region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or ""
@@ -101,11 +96,7 @@ def read_service_settings(
             permissions=permissions,
         ),
         region=region,
-        breaker=BreakerPolicy(
-            failure_threshold=failure_threshold,
-            open_seconds=open_seconds,
-            call_timeout_seconds=call_timeout_seconds,
-        ),
+        breaker=breaker,
         tracing_daemon=tracing_daemon or None,
         tracing_rate=tracing_rate,
     )
