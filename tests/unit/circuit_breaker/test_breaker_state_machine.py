@@ -5,8 +5,9 @@ ends it, so an interleaving is exactly what Hypothesis wrote down.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import hypothesis.strategies as st
@@ -30,29 +31,12 @@ from libs.circuit_breaker import (
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
+    SlowCall,
     State,
     StateChanged,
 )
 from libs.circuit_breaker.testing import ManualClock
-
-
-class UnwellError(Exception):
-    pass
-
-
-class NotFoundError(Exception):
-    """An exception that means success."""
-
-
-class CallerMistakeError(Exception):
-    """An exception that says nothing about the dependency."""
-
-
-OUTCOMES: dict[type[BaseException], Outcome] = {
-    UnwellError: Outcome.FAILURE,
-    NotFoundError: Outcome.SUCCESS,
-    CallerMistakeError: Outcome.IGNORE,
-}
+from tests.unit.circuit_breaker.model import CHANCE, OUTCOMES, Model, classify, policies
 
 
 class Answer:
@@ -67,87 +51,22 @@ async def dependency() -> str:
 
 
 @dataclass
-class Model:
-    """The breaker as one would explain it on a whiteboard. No pybreaker, no asyncio."""
-
-    policy: BreakerPolicy
-    now: float
-    state: State = State.CLOSED
-    period: int = 0
-    failures: int = 0
-    successes: int = 0
-    under_way: int = 0
-    opened_at: float = 0.0
-    rejected: int = 0
-    late: int = 0
-    changes: list[tuple[State, State]] = field(default_factory=list)
-
-    def begin(self) -> bool:
-        """Whether a call is admitted."""
-        if self.state is State.OPEN and self.now >= self.opened_at + self.policy.open_seconds:
-            self._go(State.HALF_OPEN)
-        admitted = self.state is State.CLOSED or (
-            self.state is State.HALF_OPEN
-            and self.under_way < self.policy.permitted_calls_in_half_open
-        )
-        if not admitted:
-            self.rejected += 1
-        elif self.state is State.HALF_OPEN:
-            self.under_way += 1
-        return admitted
-
-    def end(self, period: int, outcome: Outcome) -> None:
-        if period != self.period:
-            self.late += outcome is not Outcome.IGNORE
-            return
-        if self.state is State.HALF_OPEN:
-            self.under_way -= 1
-        if outcome is Outcome.FAILURE:
-            self.failures += 1
-            if self.state is State.HALF_OPEN or self.failures >= self.policy.failure_threshold:
-                self._go(State.OPEN)
-        elif outcome is Outcome.SUCCESS:
-            self.failures = 0
-            self.successes += 1
-            if self.state is State.HALF_OPEN and self.successes >= self.policy.success_threshold:
-                self._go(State.CLOSED)
-
-    def _go(self, state: State) -> None:
-        self.changes.append((self.state, state))
-        self.state = state
-        self.period += 1
-        self.successes = 0
-        self.under_way = 0
-        self.opened_at = self.now
-
-
-@dataclass
 class CallUnderWay:
     coroutine: Coroutine[Any, Any, str]
     period: int
+    began: float
 
 
 class BreakerMachine(RuleBasedStateMachine):
     calls = Bundle("calls")
 
-    @initialize(
-        policy=st.builds(
-            BreakerPolicy,
-            failure_threshold=st.integers(1, 4),
-            open_seconds=st.integers(1, 10),
-            permitted_calls_in_half_open=st.integers(1, 3),
-            success_threshold=st.integers(1, 4),
-        )
-    )
+    @initialize(policy=policies())
     def make(self, policy: BreakerPolicy) -> None:
         self.clock = ManualClock()
         self.events: list[BreakerEvent] = []
         self.model = Model(policy, self.clock.now)
         self.breaker = CircuitBreaker(
-            "modelled",
-            policy,
-            classify=lambda exception: OUTCOMES[type(exception)],
-            clock=self.clock,
+            "modelled", policy, classify=classify, clock=self.clock, random=lambda: CHANCE
         )
         self.breaker.add_listener(self.events.append)
 
@@ -163,7 +82,7 @@ class BreakerMachine(RuleBasedStateMachine):
             coroutine = self.breaker.call(dependency)
             if self.model.begin():
                 coroutine.send(None)
-                begun.append(CallUnderWay(coroutine, self.model.period))
+                begun.append(CallUnderWay(coroutine, self.model.period, self.clock.now))
             else:
                 with pytest.raises(CircuitOpenError) as refused:
                     coroutine.send(None)
@@ -175,7 +94,7 @@ class BreakerMachine(RuleBasedStateMachine):
         with pytest.raises(StopIteration) as finished:
             call.coroutine.send("answer")
         assert finished.value.value == "answer"
-        self.model.end(call.period, Outcome.SUCCESS)
+        self.model.end(call.period, Outcome.SUCCESS, call.began)
 
     @rule(call=consumes(calls), exception=st.sampled_from(sorted(OUTCOMES, key=str)))
     def a_call_raises(self, call: CallUnderWay, exception: type[BaseException]) -> None:
@@ -183,45 +102,60 @@ class BreakerMachine(RuleBasedStateMachine):
         with pytest.raises(exception) as caught:
             call.coroutine.throw(raised)
         assert caught.value is raised
-        self.model.end(call.period, OUTCOMES[exception])
+        self.model.end(call.period, OUTCOMES[exception], call.began)
 
     @rule(call=consumes(calls))
     def a_call_is_cancelled(self, call: CallUnderWay) -> None:
         with pytest.raises(asyncio.CancelledError):
             call.coroutine.throw(asyncio.CancelledError())
-        self.model.end(call.period, Outcome.IGNORE)
+        self.model.end(call.period, Outcome.IGNORE, call.began)
 
     @rule(call=consumes(calls))
     def a_call_is_dropped(self, call: CallUnderWay) -> None:
         call.coroutine.close()
-        self.model.end(call.period, Outcome.IGNORE)
+        self.model.end(call.period, Outcome.IGNORE, call.began)
 
     @precondition(lambda self: self.model.state is State.OPEN)
     @rule()
     def open_time_ends(self) -> None:
         """Straight to where most of the trouble is; plain waiting rarely gets there."""
-        self.time_passes(int(self.model.policy.open_seconds))
+        self.time_passes(math.ceil(self.model.open_until - self.model.now))
+
+    @precondition(lambda self: self.model.state is State.FORCED_OPEN)
+    @rule()
+    def somebody_resets_it(self) -> None:
+        self.breaker.reset()
+        self.model.go(State.CLOSED)
+
+    @rule(decision=st.sampled_from([State.CLOSED, State.FORCED_OPEN, State.DISABLED]))
+    def somebody_decides(self, decision: State) -> None:
+        if decision is State.CLOSED:
+            self.breaker.reset()
+            self.model.go(State.CLOSED)
+        elif decision is State.FORCED_OPEN:
+            self.breaker.force_open()
+            self.model.force(decision)
+        else:
+            self.breaker.disable()
+            self.model.force(decision)
 
     @invariant()
     def they_agree(self) -> None:
         if not hasattr(self, "model"):
             return
-        model, snapshot = self.model, self.breaker.snapshot()
-        assert self.breaker.state is snapshot.state is model.state
-        assert snapshot.consecutive_failures == model.failures
-        assert snapshot.permits_in_use == model.under_way
-        assert snapshot.rejected_calls == model.rejected
-        assert snapshot.late_outcomes == model.late
-        left = max(0.0, model.opened_at + model.policy.open_seconds - model.now)
-        assert snapshot.retry_after_seconds == (left if model.state is State.OPEN else 0.0)
+        model = self.model
+        assert self.breaker.state is model.state
+        model.agrees_with(self.breaker.snapshot())
         changes = [(e.old, e.new) for e in self.events if isinstance(e, StateChanged)]
         assert changes == model.changes
         rejections = [event for event in self.events if isinstance(event, CallRejected)]
         assert len(rejections) == model.rejected
+        slow = [event for event in self.events if isinstance(event, SlowCall)]
+        assert len(slow) == model.slow_calls
 
 
 BreakerMachine.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=60, deadline=None, derandomize=True, database=None
+    max_examples=500, stateful_step_count=60, deadline=None, derandomize=True, database=None
 )
 
 TestBreakerAgainstModel = BreakerMachine.TestCase

@@ -65,7 +65,8 @@ def test_the_readme_names_every_variable() -> None:
         Config.from_environment({**LEAST, **{name: "\x00" for name in named}})
     unknown = [problem for problem in refused.value.problems if "not a known" in problem]
     assert unknown == []
-    files = (README.parent / "config.py", Path("libs/service/_settings.py"))
+    files = [README.parent / "config.py"]
+    files += [Path("libs/service", f"_{name}.py") for name in ("settings", "breaker_settings")]
     source = "".join(file.read_text(encoding="utf-8") for file in files)
     read = set(re.findall(r"\(\s*(?:#[^\n]*\n\s*)*\"([A-Z_]+)\"", source))
     assert {f"CATALOG_{name}" for name in read if not name.startswith("AWS_")} == named

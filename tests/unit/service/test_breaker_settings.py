@@ -69,15 +69,10 @@ def test_every_field_has_its_variable() -> None:
     )
 
 
-@pytest.mark.parametrize("name", [name for name in EVERYTHING if name != "SUCCESS_THRESHOLD"])
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_a_value_that_is_none_is_told_under_its_name(name: str) -> None:
-    (problem,) = problems(
-        {**EVERYTHING, "SLIDING_WINDOW_TYPE": "none", name: "many"}
-        | {
-            "SLOW_CALL_RATE_THRESHOLD": "many" if name == "SLOW_CALL_RATE_THRESHOLD" else "",
-        }
-    )
-    assert problem.startswith(f"CATALOG_BREAKER_{name} must ")
+    told = problems({**EVERYTHING, name: "many"})
+    assert any(line.startswith(f"CATALOG_BREAKER_{name} must ") for line in told)
 
 
 def test_problems_of_values_and_of_what_does_not_go_together_are_told_at_once() -> None:
