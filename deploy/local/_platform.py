@@ -355,7 +355,10 @@ class Platform:
     async def _tokens(self) -> dict[str, AccessToken]:
         with self._console.step("tokens of the demo users"):
             users = list(DEMO_USERS)
-            tokens = await asyncio.gather(*(self._token(user) for user in users))
+            try:
+                tokens = await asyncio.gather(*(self._token(user) for user in users))
+            except (BotoCoreError, ClientError) as error:
+                raise PlatformError(f"the demo users could not sign in: {error}") from error
         return dict(zip(users, tokens, strict=True))
 
     async def _token(self, user: str) -> AccessToken:

@@ -97,7 +97,7 @@ class Console:
         try:
             yield
         finally:
-            del self._waiting[what]
+            self._waiting.pop(what, None)
             self._show_waiting()
         self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{self._clock() - began:6.1f} s")
 

@@ -249,6 +249,10 @@ class Supervisor:
                 if program.restarted is not None:
                     await program.restarted()
             except Exception as error:
+                watch = asyncio.current_task()
+                if watch is not None and watch.cancelling():
+                    # It may come of being broken off itself, and must not keep this from ending.
+                    raise asyncio.CancelledError from error
                 # Whatever it is that keeps it from its work: the next try may fare better.
                 how = error.how if isinstance(error, StartError) else f"is of no use: {error}"
                 _signal(running.process, signal.SIGKILL)

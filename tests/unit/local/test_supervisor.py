@@ -282,6 +282,27 @@ async def test_nothing_is_started_again_once_that_is_over(tmp_path: Path, heard:
     assert heard.events == [("one", "was ended by SIGKILL")]
 
 
+async def test_what_follows_a_restart_can_be_broken_off_even_where_it_fails_at_that(
+    supervisor: Supervisor, heard: Heard
+) -> None:
+    entered = asyncio.Event()
+
+    async def restarted() -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("nothing to clean up")
+
+    await supervisor.start(program("one", READY_THEN_WAIT, restarted=restarted))
+    os.kill(supervisor.process_ids["one"], signal.SIGKILL)
+    async with asyncio.timeout(30):
+        await entered.wait()
+        await supervisor.stop_restarting()
+    assert await supervisor.stop("one")
+    assert heard.events == [("one", "was ended by SIGKILL")]
+
+
 async def test_one_that_waits_to_be_started_again_can_be_stopped(
     tmp_path: Path, heard: Heard
 ) -> None:
