@@ -28,7 +28,8 @@ def configure(
     """Write events of ``level`` and above to ``stream``, standard output when it is None.
 
     One JSON object a line; ``pretty`` gives text for a person instead, and None chooses that on a
-    terminal. The standard library's logging and loggers of structlog itself go the same way.
+    terminal, where metrics are not shown. The standard library's logging and loggers of structlog
+    itself go the same way.
 
     Raises ValueError for a level that is not DEBUG, INFO, WARNING, ERROR or CRITICAL.
     """
@@ -36,12 +37,16 @@ def configure(
         raise ValueError(f"a log level is one of {', '.join(_LEVELS)}")
     output = sys.stdout if stream is None else stream
     number: int = getattr(logging, level)
+    for_a_person = output.isatty() if pretty is None else pretty
+    sink = StreamSink(output, pretty=for_a_person)
     PIPELINE.settings = Settings(
         service=service,
         version=version,
         level=number,
         clock=clock,
-        sink=StreamSink(output, pretty=output.isatty() if pretty is None else pretty),
+        sink=sink,
+        # One sink for both, so one lock: no line is ever written into another.
+        metrics=None if for_a_person else sink,
     )
     route_standard_logging(number)
     structlog.configure(

@@ -32,13 +32,18 @@ _TERMINAL_CONTROL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `configure` decided; replaced as a whole."""
+    """What `configure` decided; replaced as a whole.
+
+    ``metrics`` takes the documents of `write_metrics`; None where nobody reads them: before
+    `configure`, and on a terminal.
+    """
 
     service: str
     version: str
     level: int
     clock: Clock
     sink: Sink
+    metrics: Sink | None = None
 
 
 class StreamSink:
@@ -87,6 +92,44 @@ class Pipeline:
         except Exception:  # noqa: S110 - the stream is gone, so there is nowhere left to say it
             pass
 
+    def emit_audit(self, event: str, values: EventDict) -> None:
+        """Write an event with these values and nothing that is bound, whatever the level."""
+        settings = self.settings
+        try:
+            try:
+                plain = redact_event(None, "", {"event": event, **values})
+                finished: Mapping[str, object] = {**_head(settings, "info"), **plain}
+            except Exception as failure:
+                finished = _failure_event(settings, None, failure) | {"lost": event}
+            settings.sink(finished)
+        except Exception:  # noqa: S110 - as in `emit`
+            pass
+
+    def emit_metrics(self, members: Mapping[str, object]) -> bool:
+        """Write a document of metrics as one line, whatever the level; whether that was done.
+
+        Not redacted: a metric's name may well contain "Token". Its members are plain JSON values
+        of a closed vocabulary, which `libs.metrics` answers for.
+        """
+        settings = self.settings
+        if settings.metrics is None:
+            return False
+        try:
+            own = {_free(name): value for name, value in members.items()}
+            settings.metrics({**_head(settings, "info"), "event": "metrics", **own})
+        except Exception:
+            return False
+        return True
+
+
+def _head(settings: Settings, level: str) -> dict[str, object]:
+    return {
+        "timestamp": format_timestamp(settings.clock()),
+        "level": level,
+        "service": settings.service,
+        "version": settings.version,
+    }
+
 
 def _finished(
     settings: Settings, level: int, event: object, values: Mapping[str, object], logger: str | None
@@ -103,13 +146,8 @@ def _finished(
         entry["exception"] = structured(error)
     for name, value in own.items():
         entry[_free(name)] = value
-    return {
-        "timestamp": format_timestamp(settings.clock()),
-        "level": logging.getLevelName(level).lower(),
-        "service": settings.service,
-        "version": settings.version,
-        **redact_event(None, "", entry),
-    }
+    name = logging.getLevelName(level).lower()
+    return {**_head(settings, name), **redact_event(None, "", entry)}
 
 
 def _free(name: str) -> str:
