@@ -13,6 +13,7 @@ from libs.aws._errors import (
     classify,
 )
 from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
+from libs.aws._observer import CallObserver, CallOutcome, ConsumedCapacity, DependencyCall
 from libs.aws._presign import MAX_EXPIRES_SECONDS, PresignedMethod, S3Endpoint, presign
 from libs.aws._settings import AwsSettings
 
@@ -20,8 +21,12 @@ __all__ = [
     "MAX_EXPIRES_SECONDS",
     "S3",
     "AwsSettings",
+    "CallObserver",
+    "CallOutcome",
     "Clients",
     "ConditionFailed",
+    "ConsumedCapacity",
+    "DependencyCall",
     "DependencyError",
     "DependencyUnavailable",
     "DynamoDB",

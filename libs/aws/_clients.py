@@ -6,6 +6,7 @@ services use. Knows no table and no key. A client made per call would cost 50 ti
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,17 @@ from libs.aws._errors import (
     classify,
     translate,
 )
+from libs.aws._observer import (
+    CallObserver,
+    CallOutcome,
+    CapacityKind,
+    ConsumedCapacity,
+    DependencyCall,
+    consumed_capacity,
+    outcome_of,
+    tell,
+    unobserved,
+)
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
 from libs.aws._settings import AwsSettings, client_config, s3_config
 from libs.circuit_breaker import CircuitBreaker, CircuitBreakerRegistry
@@ -32,7 +44,8 @@ Operation = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class _Guard:
-    """One dependency's calls: through a breaker, in a span, with its errors classified."""
+    """One dependency's calls: through a breaker, in a span, with its errors classified, and told
+    to the observer."""
 
     def __init__(
         self,
@@ -43,8 +56,12 @@ class _Guard:
         registry: CircuitBreakerRegistry,
         tracer: Tracer,
         credentials: Credentials,
+        observer: CallObserver,
+        clock: Callable[[], float],
     ) -> None:
         self._credentials = credentials
+        self._observer = observer
+        self._clock = clock
         self._dependency = dependency
         self._name = name
         self._region = settings.region
@@ -62,7 +79,32 @@ class _Guard:
     ) -> dict[str, Any]:
         """Make one call. Raises ConditionFailed, RequestRejected, DependencyError and
         CircuitOpenError, and nothing of botocore's."""
+        started = self._clock()
+        outcome = CallOutcome.SUCCESS
+        consumed: tuple[ConsumedCapacity, ...] = ()
+        try:
+            response = await self._guarded(breaker, operation, function, params, attributes)
+            kind: CapacityKind = "write" if breaker is self.writes else "read"
+            consumed = consumed_capacity(response, kind)
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            seconds = self._clock() - started
+            tell(
+                self._observer,
+                DependencyCall(self._dependency, operation, seconds, outcome, consumed),
+            )
+        return response
 
+    async def _guarded(
+        self,
+        breaker: CircuitBreaker,
+        operation: str,
+        function: Operation,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, AttributeValue],
+    ) -> dict[str, Any]:
         async def send() -> dict[str, Any]:
             try:
                 await self._credentials.ensure()
@@ -108,6 +150,8 @@ class _Guard:
 class DynamoDB:
     """DynamoDB's item operations, with parameters and answers exactly as in its API.
 
+    But for DescribeTable each also asks for the capacity that it consumes, by table and index.
+
     Every method raises ConditionFailed, RequestRejected, Throttled, DependencyUnavailable or
     CircuitOpenError.
     """
@@ -138,7 +182,13 @@ class DynamoDB:
 
     async def describe_table(self, **params: Any) -> dict[str, Any]:
         """DescribeTable."""
-        return await self._read("DescribeTable", self._client.describe_table, params)
+        return await self._guard.call(
+            self._guard.reads,
+            "DescribeTable",
+            self._client.describe_table,
+            params,
+            _tables(params),
+        )
 
     async def put_item(self, **params: Any) -> dict[str, Any]:
         """PutItem."""
@@ -162,12 +212,12 @@ class DynamoDB:
 
     async def _read(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
         return await self._guard.call(
-            self._guard.reads, operation, function, params, _tables(params)
+            self._guard.reads, operation, function, _metered(params), _tables(params)
         )
 
     async def _write(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
         return await self._guard.call(
-            self._guard.writes, operation, function, params, _tables(params)
+            self._guard.writes, operation, function, _metered(params), _tables(params)
         )
 
 
@@ -259,11 +309,14 @@ async def open_clients(
     registry: CircuitBreakerRegistry,
     tracer: Tracer,
     services: Sequence[Service] = ("dynamodb",),
+    observer: CallObserver = unobserved,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> AsyncIterator[Clients]:
     """Open the clients of `services` over one session, and close them at the end.
 
-    Endpoints and credentials come from the SDK's own environment variables and chain. Raises
+    `observer` hears of every call, timed with `clock` (seconds). Endpoints and credentials come
+    from the SDK's own environment variables and chain. Raises
     DependencyUnavailable when no credentials can be had.
     """
     async with AsyncExitStack() as stack:
@@ -279,6 +332,8 @@ async def open_clients(
                 registry=registry,
                 tracer=tracer,
                 credentials=credentials,
+                observer=observer,
+                clock=clock,
             )
 
         if "dynamodb" in services:
@@ -306,6 +361,11 @@ async def _background(work: Any) -> AsyncIterator[None]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _metered(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Costs a few bytes of the answer, no capacity.
+    return {"ReturnConsumedCapacity": "INDEXES", **params}
 
 
 def _tables(params: Mapping[str, Any]) -> dict[str, AttributeValue]:

@@ -1,6 +1,7 @@
 """HTTP for every service: the application factory, problem+json, strict input, conditional
 requests, signed cursors, operations endpoints and the graceful drain."""
 
+from libs.http._access_log_policy import AccessLogPolicy
 from libs.http._app import Lifespan, create_app
 from libs.http._authentication import Verifier, forbidden, principal, require
 from libs.http._conditional import (
@@ -13,6 +14,7 @@ from libs.http._conditional import (
     version_etag,
 )
 from libs.http._cursor import MAX_CURSOR_CHARACTERS, CursorCodec
+from libs.http._dependency_calls import note_dependency_call
 from libs.http._errors import ProblemMapping, unavailable
 from libs.http._json import read_json
 from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
@@ -36,6 +38,7 @@ __all__ = [
     "MAX_CURSOR_CHARACTERS",
     "PUBLIC_PATHS",
     "REQUEST_ID",
+    "AccessLogPolicy",
     "CursorCodec",
     "DecimalInteger",
     "EntityTags",
@@ -55,6 +58,7 @@ __all__ = [
     "forbidden",
     "if_match",
     "json_response",
+    "note_dependency_call",
     "parse_body",
     "parse_query",
     "path_identifier",

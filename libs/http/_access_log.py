@@ -1,7 +1,7 @@
 """The outermost layer of a request: its id, its log context, its one access log line.
 
-Owns X-Request-Id and what is logged of a request. The line names the route's template, never the
-raw path: ids of people stay out of the log.
+Owns X-Request-Id and what is logged and counted of a request. The line names the route's template,
+never the raw path: ids of people stay out of the log.
 """
 
 import asyncio
@@ -11,14 +11,17 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from libs.http._keys import DRAIN, REQUEST_ID
+from libs.http._access_log_policy import (
+    CLIENT_CLOSED_REQUEST,
+    QUIET_ROUTES,
+    UNMATCHED_ROUTE,
+    AccessLogPolicy,
+)
+from libs.http._dependency_calls import CURRENT, DependencyCalls
+from libs.http._keys import DRAIN, REQUEST_ID, REQUEST_METRICS, SPAN
 from libs.logging import get_logger, request_context
 
 SERVER = "lyceum"
-# nginx's number for a client that closed the connection first; it is never sent.
-CLIENT_CLOSED_REQUEST = 499
-QUIET_ROUTES = frozenset({"/healthz", "/readyz"})
-UNMATCHED_ROUTE = "unmatched"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = get_logger(__name__)
@@ -31,7 +34,10 @@ def route_template(request: web.Request) -> str:
 
 
 def access_log_middleware(
-    *, new_request_id: Callable[[], str], clock: Callable[[], float]
+    policy: AccessLogPolicy,
+    *,
+    new_request_id: Callable[[], str],
+    clock: Callable[[], float],
 ) -> Middleware:
     """`new_request_id` makes an id for a request that brings none; `clock` counts seconds."""
 
@@ -44,19 +50,31 @@ def access_log_middleware(
         drain = request.app[DRAIN]
         task = asyncio.current_task()
         assert task is not None
+        calls = DependencyCalls(clock, started)
+
+        def finish(status: int) -> None:
+            seconds = clock() - started
+            metrics = request.app[REQUEST_METRICS]
+            if metrics is not None:
+                metrics.record(route, request.method, status, seconds)
+            _write(policy, request, route, status, seconds, calls)
+
         with request_context(requestId=request_id, method=request.method, route=route):
+            around = CURRENT.get()
+            CURRENT.set(calls)
             drain.enter(task, request)
             try:
                 response = await handler(request)
             except (asyncio.CancelledError, ConnectionError):
-                _write(route, CLIENT_CLOSED_REQUEST, clock() - started)
+                finish(CLIENT_CLOSED_REQUEST)
                 raise
             except web.HTTPException as redirect:
                 redirect.headers["X-Request-Id"] = request_id
-                _write(route, redirect.status, clock() - started)
+                finish(redirect.status)
                 raise
             finally:
                 drain.leave(task)
+                CURRENT.set(around)
             headers = response.headers
             headers["X-Request-Id"] = request_id
             headers["X-Content-Type-Options"] = "nosniff"
@@ -64,23 +82,46 @@ def access_log_middleware(
             headers.setdefault("Cache-Control", "no-store")
             if drain.draining:
                 response.force_close()
-            _write(route, response.status, clock() - started)
+            finish(response.status)
             return response
 
     return access_log
 
 
-def _write(route: str, status: int, seconds: float) -> None:
+def _write(
+    policy: AccessLogPolicy,
+    request: web.Request,
+    route: str,
+    status: int,
+    seconds: float,
+    calls: DependencyCalls,
+) -> None:
     values = {"status": status, "durationMs": round(seconds * 1000, 3)}
     if route in QUIET_ROUTES:
         # Asked every few seconds, and not ready is a state, not an error.
         (_log.debug if status < 400 else _log.info)("request", **values)
-    elif status >= 500:
-        _log.error("request", **values)
-    elif 400 <= status != CLIENT_CLOSED_REQUEST:
-        _log.warning("request", **values)
-    else:
-        _log.info("request", **values)
+        return
+    span = request.get(SPAN)
+    slow = policy.is_slow(seconds)
+    trace_id = (span and span.trace_id) or request[REQUEST_ID]
+    if slow or policy.takes(status=status, trace_id=trace_id):
+        if status >= 500:
+            _log.error("request", **values)
+        elif 400 <= status != CLIENT_CLOSED_REQUEST:
+            _log.warning("request", **values)
+        else:
+            _log.info("request", **values)
+    if slow:
+        _log.warning(
+            "slow_request",
+            **values,
+            sampled=span is not None and span.sampled,
+            dependencyCalls=calls.count,
+            dependencyMs=round(calls.seconds * 1000, 3),
+            # What no call accounts for: our own work, waiting for the client or for a permit.
+            elsewhereMs=round(max(0.0, seconds - calls.covered_seconds()) * 1000, 3),
+            slowestCalls=calls.described(),
+        )
 
 
 def _request_id(request: web.Request, new_request_id: Callable[[], str]) -> str:

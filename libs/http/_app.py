@@ -13,6 +13,7 @@ from aiohttp import web
 
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http._access_log import access_log_middleware
+from libs.http._access_log_policy import AccessLogPolicy
 from libs.http._authentication import Verifier, authentication_middleware
 from libs.http._cors import cors_middleware
 from libs.http._errors import ProblemMapping, problem_middleware
@@ -21,13 +22,16 @@ from libs.http._keys import (
     BREAKERS,
     DRAIN,
     MAX_BODY_BYTES,
+    REQUEST_METRICS,
     SERVICE,
     Drain,
     ServiceInfo,
 )
 from libs.http._negotiation import negotiate
 from libs.http._operations import PUBLIC_PATHS, operation_routes
+from libs.http._request_metrics import RequestMetrics
 from libs.http._tracing import tracing_middleware
+from libs.metrics import Metrics
 from libs.tracing import Tracer
 
 Lifespan = Callable[[web.Application], AbstractAsyncContextManager[None]]
@@ -46,6 +50,8 @@ def create_app(
     readiness: Mapping[str, Callable[[], bool]] | None = None,
     cors_origins: Sequence[str] = (),
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+    metrics: Metrics | None = None,
+    access_log: AccessLogPolicy | None = None,
     new_request_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     clock: Callable[[], float] = time.perf_counter,
 ) -> web.Application:
@@ -55,10 +61,13 @@ def create_app(
     the service's own exceptions. `lifespan`: entered in order before the first request, left in
     reverse after the last; when one fails to start, those before it are left again. `readiness`:
     named checks, cheap and without input or output. `max_body_bytes`: a larger body is 413.
+    `metrics`: where requests are counted, if anywhere. `access_log`: which of them are logged.
     """
     app = web.Application(
         middlewares=[
-            access_log_middleware(new_request_id=new_request_id, clock=clock),
+            access_log_middleware(
+                access_log or AccessLogPolicy(), new_request_id=new_request_id, clock=clock
+            ),
             tracing_middleware(tracer),
             cors_middleware(cors_origins),
             problem_middleware(problems, public_paths=PUBLIC_PATHS),
@@ -71,6 +80,7 @@ def create_app(
     app[DRAIN] = Drain()
     app[BREAKERS] = breakers
     app[MAX_BODY_BYTES] = max_body_bytes
+    app[REQUEST_METRICS] = None if metrics is None else RequestMetrics(metrics)
     app.add_routes(operation_routes(openapi=openapi, readiness=dict(readiness or {})))
     app.add_routes([_with_head(route) for route in routes])
     app.cleanup_ctx.append(_entered(lifespan))

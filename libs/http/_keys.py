@@ -10,6 +10,7 @@ from aiohttp import web
 
 from libs.auth import Principal
 from libs.circuit_breaker import CircuitBreakerRegistry
+from libs.http._request_metrics import RequestMetrics
 from libs.tracing import Span
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -50,4 +51,5 @@ class Drain:
 SERVICE = web.AppKey("service", ServiceInfo)
 DRAIN = web.AppKey("drain", Drain)
 BREAKERS = web.AppKey("breakers", CircuitBreakerRegistry)
+REQUEST_METRICS: web.AppKey[RequestMetrics | None] = web.AppKey("request_metrics")
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)

@@ -12,14 +12,18 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
-from libs.http._access_log import SERVER, UNMATCHED_ROUTE
+from libs.http._access_log import SERVER
+from libs.http._access_log_policy import UNMATCHED_ROUTE
 from libs.http._errors import http_exception_problem
-from libs.http._keys import DRAIN, REQUEST_ID, Drain
+from libs.http._keys import DRAIN, REQUEST_ID, REQUEST_METRICS, Drain
 from libs.http._problem import Problem, problem_response
+from libs.http._request_metrics import RequestMetrics
 from libs.logging import get_logger
+from libs.metrics import OTHER
 
 # Longer than a load balancer's idle time-out (60 s on AWS), so that it is never the target that
 # closes a connection which the load balancer is about to use.
@@ -128,8 +132,9 @@ async def serve(
         server = await loop.create_server(
             lambda: ProblemRequestHandler(
                 manager,
+                metrics=app[REQUEST_METRICS],
                 loop=loop,
-                access_log=None,  # type: ignore[arg-type]
+                access_log=None,
                 keepalive_timeout=keepalive_seconds,
                 max_field_size=MAX_HEADER_FIELD_BYTES,
                 auto_decompress=False,
@@ -271,9 +276,16 @@ async def _start(
 
 class ProblemRequestHandler(web.RequestHandler):
     """aiohttp's protocol, with problems in place of its own text for what never becomes a request
-    and for what fails before the first middleware."""
+    and for what fails before the first middleware. Those are counted here, since no layer sees
+    them."""
 
-    __slots__ = ()
+    __slots__ = ("_metrics",)
+
+    def __init__(
+        self, manager: web.Server, *, metrics: RequestMetrics | None, **options: Any
+    ) -> None:
+        super().__init__(manager, **options)
+        self._metrics = metrics
 
     def handle_error(
         self,
@@ -296,6 +308,7 @@ class ProblemRequestHandler(web.RequestHandler):
                 500, "internal_error", "Something is wrong on our side; the requestId finds it."
             )
             _log.error("unhandled_error", status=500, route=UNMATCHED_ROUTE, exc_info=exc)
+        self._count(problem.status)
         response = _outside_response(problem, request)
         response.force_close()
         return response
@@ -306,8 +319,13 @@ class ProblemRequestHandler(web.RequestHandler):
         """As aiohttp's, once an error that was raised before the first middleware is a problem."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             _log.warning("request", status=resp.status, route=UNMATCHED_ROUTE)
+            self._count(resp.status)
             resp = _outside_response(http_exception_problem(resp), request)
         return await super().finish_response(request, resp, start_time)
+
+    def _count(self, status: int) -> None:
+        if self._metrics is not None:
+            self._metrics.record(UNMATCHED_ROUTE, OTHER, status, None)
 
 
 def _outside_response(problem: Problem, request: web.BaseRequest) -> web.Response:

@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from libs.http._access_log import route_template
+from libs.http._access_log_policy import METHODS
 from libs.http._keys import SPAN
 from libs.logging import bind
 from libs.tracing import (
@@ -19,8 +20,6 @@ from libs.tracing import (
     parse_traceparent,
 )
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
 
 def tracing_middleware(tracer: Tracer) -> Middleware:
     """Which requests are recorded is decided by the tracer's rules (health checks never are); each
@@ -29,8 +28,7 @@ def tracing_middleware(tracer: Tracer) -> Middleware:
     @web.middleware
     async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = route_template(request)
-        # Methods are the client's words: unknown ones would make operations without end.
-        method = request.method if request.method in _METHODS else "_OTHER"
+        method = request.method if request.method in METHODS else "_OTHER"
         with tracer.segment(
             f"{method} {route}",
             header=_incoming(request),
