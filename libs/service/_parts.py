@@ -1,13 +1,14 @@
 """The parts that every service's application stands on, made from its settings.
 
-Owns the wiring of tracer, breakers and token verifier, and what runs beside the requests for
-them. A service's `app.py` adds its storage.
+Owns the wiring of tracer, breakers, token verifier and metrics, and what runs beside the requests
+for them. A service's `app.py` adds its storage.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,9 +17,13 @@ import aiohttp
 from aiohttp import web
 
 from libs.auth import JwksKeySource, TokenVerifier, http_fetch
+from libs.aws import CallObserver, CallOutcome, DependencyCall
 from libs.circuit_breaker import BreakerEvent, CircuitBreakerRegistry, StateChanged
 from libs.http import Lifespan, Verifier
 from libs.logging import get_logger
+from libs.metrics import Metrics, event_loop_watched, reported
+from libs.service._dependency_metrics import DependencyMetrics
+from libs.service._resilience_metrics import BreakerMetrics
 from libs.service._settings import ServiceSettings
 from libs.tracing import SamplingRules, Tracer, client_trace_config, create_tracer
 
@@ -30,25 +35,34 @@ class Parts:
     """What `libs.http.create_app` is given besides routes and contract.
 
     ``background`` is entered before anything of the service's own and left after it;
-    ``readiness`` are named checks without input or output.
+    ``readiness`` are named checks without input or output. ``observer`` is for the clients of
+    `libs.aws`.
     """
 
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    metrics: Metrics
+    observer: CallObserver
     verifier: Verifier
     background: Sequence[Lifespan]
     readiness: Mapping[str, Callable[[], bool]]
 
 
 def common_parts(settings: ServiceSettings) -> Parts:
-    """X-Ray, the breakers and the token issuer, as ``settings`` names them. Opens nothing yet."""
+    """X-Ray, the breakers, the token issuer and the metrics, as ``settings`` names them. Opens
+    nothing yet."""
+    metrics = Metrics(settings.service.name)
+    observer = DependencyMetrics(metrics)
+    breaker_metrics = BreakerMetrics(metrics)
+    breakers = CircuitBreakerRegistry(listeners=[_log_state, breaker_metrics])
+    breaker_metrics.watch(breakers)
     tracer = create_tracer(
         service=settings.service.name,
         version=settings.service.version,
         daemon_address=settings.tracing_daemon,
         rules=SamplingRules(default_rate=settings.tracing_rate),
     )
-    issuer = _Issuer(settings.auth.jwks_url, tracer)
+    issuer = _Issuer(settings.auth.jwks_url, tracer, observer)
     keys = JwksKeySource(issuer.fetch)
 
     @asynccontextmanager
@@ -64,6 +78,14 @@ def common_parts(settings: ServiceSettings) -> Parts:
                 await keys.close()
 
     @asynccontextmanager
+    async def reporting(app: web.Application) -> AsyncIterator[None]:
+        async with (
+            reported(metrics, every_seconds=settings.metrics_flush_seconds),
+            event_loop_watched(metrics),
+        ):
+            yield
+
+    @asynccontextmanager
     async def emission(app: web.Application) -> AsyncIterator[None]:
         try:
             yield
@@ -72,9 +94,12 @@ def common_parts(settings: ServiceSettings) -> Parts:
 
     return Parts(
         tracer=tracer,
-        breakers=CircuitBreakerRegistry(listeners=[_log_state]),
+        breakers=breakers,
+        metrics=metrics,
+        observer=observer,
         verifier=TokenVerifier(settings.auth, keys),
-        background=[emission, signing_keys],
+        # Metrics first: so their last flush comes after all else has ended.
+        background=[reporting, emission, signing_keys],
         readiness={"keys": lambda: keys.ready},
     )
 
@@ -82,9 +107,10 @@ def common_parts(settings: ServiceSettings) -> Parts:
 class _Issuer:
     """Fetches the token issuer's keys while it is connected."""
 
-    def __init__(self, jwks_url: str, tracer: Tracer) -> None:
+    def __init__(self, jwks_url: str, tracer: Tracer, observer: CallObserver) -> None:
         self._jwks_url = jwks_url
         self._tracer = tracer
+        self._observer = observer
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -101,7 +127,21 @@ class _Issuer:
     async def fetch(self) -> bytes:
         if self._session is None:
             raise RuntimeError("keys can be fetched while the application runs")
-        return await http_fetch(self._session, self._jwks_url)()
+        started = time.perf_counter()
+        outcome = CallOutcome.UNAVAILABLE
+        try:
+            fetched = await http_fetch(self._session, self._jwks_url)()
+            outcome = CallOutcome.SUCCESS
+        except asyncio.CancelledError:
+            outcome = CallOutcome.CANCELLED
+            raise
+        except TimeoutError:
+            outcome = CallOutcome.TIMEOUT
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            self._observer(DependencyCall("jwks", "Fetch", seconds, outcome))
+        return fetched
 
 
 def _log_state(event: BreakerEvent) -> None:

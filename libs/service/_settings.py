@@ -18,7 +18,7 @@ from libs.auth import (
 )
 from libs.circuit_breaker import BreakerPolicy
 from libs.config import ConfigurationError, Environment
-from libs.http import ServiceInfo
+from libs.http import AccessLogPolicy, ServiceInfo
 from libs.service._breaker_settings import read_breaker_policy
 
 _LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
@@ -38,6 +38,8 @@ class ServiceSettings:
     drain_seconds: float
     service: ServiceInfo
     log_level: str
+    access_log: AccessLogPolicy
+    metrics_flush_seconds: float
     cors_origins: tuple[str, ...]
     auth: AuthSettings
     region: str
@@ -68,6 +70,15 @@ def read_service_settings(
         image_hash=environment.text("IMAGE_HASH", default="unknown"),
     )
     log_level = environment.text("LOG_LEVEL", default="INFO", pattern=_LEVELS)
+    access_log = AccessLogPolicy(
+        level=environment.text("ACCESS_LOG_LEVEL", default="INFO", pattern=_LEVELS),
+        sample_rate=environment.number("ACCESS_LOG_SAMPLE_RATE", minimum=0, maximum=1, default=1),
+        slow_seconds=environment.number("SLOW_REQUEST_SECONDS", minimum=0, maximum=60, default=1),
+    )
+    # CloudWatch keeps these metrics by the minute: more often says no more and costs more lines.
+    metrics_flush_seconds = environment.number(
+        "METRICS_FLUSH_SECONDS", minimum=0, maximum=300, default=60
+    )
     cors_origins = environment.words("CORS_ORIGINS")
     for origin in cors_origins:
         if _ORIGIN.fullmatch(origin) is None:
@@ -88,6 +99,8 @@ def read_service_settings(
         drain_seconds=drain_seconds,
         service=info,
         log_level=log_level,
+        access_log=access_log,
+        metrics_flush_seconds=metrics_flush_seconds,
         cors_origins=cors_origins,
         auth=AuthSettings(
             issuer=issuer,

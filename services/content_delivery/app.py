@@ -19,12 +19,13 @@ from libs.aws import AwsSettings, open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import Lifespan, Verifier
 from libs.http import create_app as create_http_app
-from libs.service import common_parts
+from libs.metrics import Metrics
+from libs.service import common_parts, report_caches
 from libs.timestamps import utc_now
 from libs.tracing import Tracer
 from services.content_delivery.api.handlers import DELIVERY
 from services.content_delivery.api.routes import problems, routes
-from services.content_delivery.config import Config
+from services.content_delivery.config import SERVICE, Config
 from services.content_delivery.domain.delivery import ContentDelivery
 from services.content_delivery.domain.metadata_cache import CachedContents
 from services.content_delivery.domain.object_store import ObjectStore
@@ -53,6 +54,7 @@ class Dependencies:
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    metrics: Metrics = field(default_factory=lambda: Metrics(SERVICE))
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
     background: Sequence[Lifespan] = ()
@@ -69,13 +71,15 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     @asynccontextmanager
     async def delivery(app: web.Application) -> AsyncIterator[None]:
         async with parts.open_storage() as storage:
+            contents = CachedContents(
+                storage.contents,
+                maximum_age_seconds=config.cache_seconds,
+                maximum_entries=config.cache_entries,
+                monotonic=parts.monotonic,
+            )
+            report_caches(parts.metrics, {"contents": contents.statistics})
             app[DELIVERY] = ContentDelivery(
-                contents=CachedContents(
-                    storage.contents,
-                    maximum_age_seconds=config.cache_seconds,
-                    maximum_entries=config.cache_entries,
-                    monotonic=parts.monotonic,
-                ),
+                contents=contents,
                 objects=storage.objects,
                 clock=parts.clock,
             )
@@ -88,6 +92,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        metrics=parts.metrics,
+        access_log=config.access_log,
         problems=problems(),
         lifespan=[*parts.background, delivery],
         readiness=parts.readiness,
@@ -112,6 +118,7 @@ def real_dependencies(config: Config) -> Dependencies:
             AwsSettings(region=config.region, breaker=config.breaker),
             registry=parts.breakers,
             tracer=parts.tracer,
+            observer=parts.observer,
             services=("dynamodb", "s3"),
         ) as clients:
             yield Storage(
@@ -124,6 +131,7 @@ def real_dependencies(config: Config) -> Dependencies:
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        metrics=parts.metrics,
         background=parts.background,
         readiness=parts.readiness,
     )

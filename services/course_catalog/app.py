@@ -22,13 +22,14 @@ from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
 from libs.logging import get_logger
+from libs.metrics import Metrics, Unit
 from libs.service import common_parts
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
 from services.course_catalog.api.handlers import CATALOG, Catalog
 from services.course_catalog.api.routes import problems, routes
 from services.course_catalog.api.schemas import render_course, render_summary
-from services.course_catalog.config import Config
+from services.course_catalog.config import SERVICE, Config
 from services.course_catalog.domain.course_documents import CourseDocuments
 from services.course_catalog.domain.directory import Directory
 from services.course_catalog.domain.directory_refresh import (
@@ -54,6 +55,7 @@ class Dependencies:
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    metrics: Metrics = field(default_factory=lambda: Metrics(SERVICE))
     now: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
@@ -74,6 +76,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     async def catalog(app: web.Application) -> AsyncIterator[None]:
         async with parts.open_repository() as repository:
             made = _catalog(config, parts, repository)
+            _report(parts.metrics, made)
             app[CATALOG] = made
             refreshing = asyncio.create_task(made.refresher.run())
             try:
@@ -90,6 +93,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        metrics=parts.metrics,
+        access_log=config.access_log,
         problems=problems(),
         lifespan=[*parts.background, catalog],
         readiness={**parts.readiness, "directory": lambda: app[CATALOG].refresher.loaded},
@@ -115,6 +120,7 @@ def real_dependencies(config: Config) -> Dependencies:
             AwsSettings(region=config.region, breaker=config.breaker),
             registry=parts.breakers,
             tracer=parts.tracer,
+            observer=parts.observer,
             services=("dynamodb",),
         ) as clients:
             yield DynamoDBCourseRepository(clients.dynamodb, config.table)
@@ -124,6 +130,7 @@ def real_dependencies(config: Config) -> Dependencies:
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        metrics=parts.metrics,
         background=parts.background,
         readiness=parts.readiness,
     )
@@ -154,6 +161,17 @@ def _catalog(config: Config, parts: Dependencies, repository: CourseRepository) 
         cursors=CursorCodec(config.cursor_secrets),
         wait_seconds=config.directory_wait_seconds,
     )
+
+
+def _report(metrics: Metrics, catalog: Catalog) -> None:
+    directory, refresher, documents = catalog.directory, catalog.refresher, catalog.documents
+    metrics.gauge("DirectoryAge", lambda: refresher.age, unit=Unit.SECONDS)
+    metrics.gauge("DirectoryCourses", lambda: len(directory))
+    metrics.observed_counter("DirectoryRefreshes", lambda: refresher.statistics().succeeded)
+    metrics.observed_counter("DirectoryRefreshFailures", lambda: refresher.statistics().failed)
+    metrics.observed_counter("StaleAnswers", lambda: documents.statistics().stale_answers)
+    metrics.gauge("LastKnownCourses", lambda: documents.statistics().entries)
+    metrics.gauge("LastKnownBytes", lambda: documents.statistics().bytes, unit=Unit.BYTES)
 
 
 def _log_refresh(outcome: Refreshed | RefreshFailed) -> None:

@@ -18,12 +18,13 @@ from libs.aws import AwsSettings, open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
-from libs.service import common_parts
+from libs.metrics import Metrics
+from libs.service import common_parts, report_caches
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
 from services.progress_tracking.api.handlers import TRACKING, ProgressHandlers
 from services.progress_tracking.api.routes import problems, routes
-from services.progress_tracking.config import Config
+from services.progress_tracking.config import SERVICE, Config
 from services.progress_tracking.domain.outlines import KnownOutlines
 from services.progress_tracking.domain.repository import ProgressRepository
 from services.progress_tracking.domain.tracking import ProgressTracking
@@ -42,6 +43,7 @@ class Dependencies:
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    metrics: Metrics = field(default_factory=lambda: Metrics(SERVICE))
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     background: Sequence[Lifespan] = ()
@@ -58,14 +60,16 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     @asynccontextmanager
     async def tracking(app: web.Application) -> AsyncIterator[None]:
         async with parts.open_repository() as repository:
+            outlines = KnownOutlines(
+                repository,
+                maximum_age_seconds=config.outline_cache_seconds,
+                maximum_entries=config.outline_cache_entries,
+                monotonic=parts.monotonic,
+            )
+            report_caches(parts.metrics, {"outlines": outlines.statistics})
             app[TRACKING] = ProgressTracking(
                 repository=repository,
-                outlines=KnownOutlines(
-                    repository,
-                    maximum_age_seconds=config.outline_cache_seconds,
-                    maximum_entries=config.outline_cache_entries,
-                    monotonic=parts.monotonic,
-                ),
+                outlines=outlines,
                 clock=parts.clock,
             )
             yield
@@ -79,6 +83,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        metrics=parts.metrics,
+        access_log=config.access_log,
         problems=problems(),
         lifespan=[*parts.background, tracking],
         readiness=parts.readiness,
@@ -103,6 +109,7 @@ def real_dependencies(config: Config) -> Dependencies:
             AwsSettings(region=config.region, breaker=config.breaker),
             registry=parts.breakers,
             tracer=parts.tracer,
+            observer=parts.observer,
             services=("dynamodb",),
         ) as clients:
             yield DynamoDBProgressRepository(clients.dynamodb, table=config.table)
@@ -112,6 +119,7 @@ def real_dependencies(config: Config) -> Dependencies:
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        metrics=parts.metrics,
         background=parts.background,
         readiness=parts.readiness,
     )

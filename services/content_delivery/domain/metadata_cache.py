@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from services.content_delivery.domain.content import Content, ContentStatus
 from services.content_delivery.domain.repository import ContentReader
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """Reads that were and were not answered from the cache since it was made, and its size now."""
+
+    hits: int
+    misses: int
+    entries: int
 
 
 class CachedContents:
@@ -31,6 +41,12 @@ class CachedContents:
         self._maximum_entries = maximum_entries
         self._monotonic = monotonic
         self._entries: OrderedDict[str, tuple[float, Content]] = OrderedDict()
+        self._hits = 0
+        self._misses = 0
+
+    def statistics(self) -> CacheStatistics:
+        """How the cache is doing."""
+        return CacheStatistics(self._hits, self._misses, len(self._entries))
 
     async def get(self, content_id: str) -> Content | None:
         """As `ContentReader.get`, but what is ready may be up to ``maximum_age_seconds`` old."""
@@ -40,7 +56,9 @@ class CachedContents:
         entry = self._entries.get(content_id)
         if entry is not None and asked_at - entry[0] < self._maximum_age:
             self._entries.move_to_end(content_id)
+            self._hits += 1
             return entry[1]
+        self._misses += 1
         content = await self._contents.get(content_id)
         self._remember(content_id, asked_at, content)
         return content

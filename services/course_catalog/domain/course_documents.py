@@ -31,6 +31,15 @@ class _Kept:
     read_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentStatistics:
+    """How often memory stood in for the repository since the start, and what it holds now."""
+
+    stale_answers: int
+    entries: int
+    bytes: int
+
+
 class CourseDocuments:
     """Courses by id, each read kept for the time when reading fails.
 
@@ -59,6 +68,11 @@ class CourseDocuments:
         self._max_age = max_age
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
+        self._stale_answers = 0
+
+    def statistics(self) -> DocumentStatistics:
+        """What was kept, and how often it was needed."""
+        return DocumentStatistics(self._stale_answers, len(self._kept), self._bytes)
 
     async def get(self, course_id: str) -> Document | None:
         """The course, None where there is none.
@@ -71,6 +85,7 @@ class CourseDocuments:
             remembered = self._remembered(course_id)
             if remembered is None:
                 raise
+            self._stale_answers += 1
             return remembered
         if course is None:
             self._forget(course_id)

@@ -62,6 +62,14 @@ class RefreshFailed:
     age: float | None
 
 
+@dataclass(frozen=True)
+class RefreshStatistics:
+    """Refreshes since the start, by how they ended."""
+
+    succeeded: int
+    failed: int
+
+
 class DirectoryRefresher:
     """Loads `directory` from `repository` and keeps it up.
 
@@ -94,6 +102,12 @@ class DirectoryRefresher:
         self._known_until: datetime | None = None
         self._current_at = 0.0
         self._listed_at = 0.0
+        self._succeeded = 0
+        self._failed = 0
+
+    def statistics(self) -> RefreshStatistics:
+        """How often the directory was and could not be refreshed."""
+        return RefreshStatistics(self._succeeded, self._failed)
 
     @property
     def loaded(self) -> bool:
@@ -128,6 +142,7 @@ class DirectoryRefresher:
             try:
                 await self.refresh()
             except Exception as error:  # whatever fails, the directory must not stop refreshing
+                self._failed += 1
                 self._report(RefreshFailed(error, self.age))
             pause = self._policy.interval
             if not self.loaded:
@@ -155,6 +170,7 @@ class DirectoryRefresher:
             if full:
                 self._listed_at = started_at
             self._loaded.set()
+            self._succeeded += 1
         self._report(Refreshed(full, changed, len(self._directory)))
 
     async def _reload(self, started: datetime) -> int:

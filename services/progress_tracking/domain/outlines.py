@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.progress_tracking.domain.outline import Outline
@@ -19,6 +20,15 @@ class OutlineReader(Protocol):
 
     async def read_outlines(self, course_ids: Collection[str]) -> Mapping[str, Outline]:
         """The outlines that are known of these courses."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineStatistics:
+    """Courses whose outline was and was not at hand since the start, and how many are kept now."""
+
+    hits: int
+    misses: int
+    entries: int
 
 
 class KnownOutlines:
@@ -38,6 +48,12 @@ class KnownOutlines:
         self._maximum_entries = maximum_entries
         self._monotonic = monotonic
         self._entries: OrderedDict[str, tuple[float, Outline | None]] = OrderedDict()
+        self._hits = 0
+        self._misses = 0
+
+    def statistics(self) -> OutlineStatistics:
+        """How often reading was saved."""
+        return OutlineStatistics(self._hits, self._misses, len(self._entries))
 
     async def one(self, course_id: str) -> Outline | None:
         """The outline of a course, None while it is unknown."""
@@ -54,6 +70,8 @@ class KnownOutlines:
                 missing.append(course_id)
             elif entry[1] is not None:
                 found[course_id] = entry[1]
+        self._hits += len(course_ids) - len(missing)
+        self._misses += len(missing)
         if missing:
             read = await self._reader.read_outlines(missing)
             for course_id in missing:
