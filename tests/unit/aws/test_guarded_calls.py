@@ -91,7 +91,7 @@ async def test_parameters_and_answers_are_those_of_the_api(aws: FaultServer) -> 
     assert response["Item"] == {"courseId": {"S": "c1"}, "version": {"N": "3"}}
     (request,) = aws.requests
     assert request.operation == "GetItem"
-    assert json.loads(request.body) == KEY
+    assert json.loads(request.body) == {**KEY, "ReturnConsumedCapacity": "INDEXES"}
     assert request.headers["User-Agent"].startswith("lyceum ")
     assert "Credential=AKIAFAULTSERVER/" in request.headers["Authorization"]
     assert "/eu-test-1/dynamodb/aws4_request" in request.headers["Authorization"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from libs.auth.testing import TokenIssuer
 from libs.aws import DependencyUnavailable, Throttled
 from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry, CircuitOpenError
 from libs.http import (
+    AccessLogPolicy,
     CursorCodec,
     DecimalInteger,
     FieldError,
@@ -39,6 +41,7 @@ from libs.http import (
     validate_body,
     version_etag,
 )
+from libs.metrics import Metrics
 from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 
@@ -90,6 +93,9 @@ class Sample:
         self.release = asyncio.Event()
         self.breakers = CircuitBreakerRegistry()
         self.breakers.breaker("things:read", BreakerPolicy())
+        self.metrics: Metrics | None = None
+        self.access_log: AccessLogPolicy | None = None
+        self.clock: Callable[[], float] = time.perf_counter
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -218,6 +224,9 @@ class Sample:
             lifespan=[self.first, self.second],
             readiness={"keys": lambda: self.ready, "configuration": lambda: True},
             cors_origins=["https://app.example", "http://localhost:3000"],
+            metrics=self.metrics,
+            access_log=self.access_log,
+            clock=self.clock,
         )
 
 
