@@ -17,6 +17,7 @@ from libs.aws import Clients, marshal
 from services.content_delivery.storage.rows import encode
 from tests.backends import Backend
 from tests.contract.content_delivery.clients import clients_of, new_bucket, new_table
+from tests.integration.metric_lines import figures
 from tests.integration.service_process import refused_start, service_process
 from tests.unit.content_delivery.samples import SECRET_KEY, ready
 
@@ -63,6 +64,8 @@ async def test_from_start_to_stop(
         CONTENT_AUTH_JWKS_URL=jwks_url,
         CONTENT_AUTH_CLIENT_IDS=ISSUER.client_id,
         CONTENT_LOG_LEVEL="DEBUG",
+        CONTENT_SLOW_REQUEST_SECONDS="0.000001",
+        CONTENT_ACCESS_LOG_SAMPLE_RATE="0",
         CONTENT_VERSION="1.2.3",
     )
     async with (
@@ -100,6 +103,18 @@ async def test_from_start_to_stop(
         "status": 200,
         "sub": "learner-a",
     }
+    slow = next(event for event in events if event["event"] == "slow_request")
+    assert (slow["requestId"], slow["route"]) == ("the-first", "/content/{contentId}")
+    assert [call["operation"] for call in slow["slowestCalls"]] == ["GetItem"]
+    counted = figures(events, service="content_delivery")
+    route = ("/content/{contentId}", "GET")
+    assert counted["RequestCount", *route] == 3
+    assert (counted["ErrorCount", *route], counted["FaultCount", *route]) == (1, 1)
+    assert counted["DependencyLatency", "dynamodb", "GetItem"] == 3
+    assert counted["ConsumedReadCapacityUnits", table, "(table)"] >= 2
+    assert (counted["CacheHits", "contents"], counted["CacheMisses", "contents"]) == (0, 3)
+    assert counted["CacheEntries", "contents"] == 1
+    assert (counted["BreakerState", "s3:read"], counted["BreakerState", "s3:write"]) == (0, 0)
     written = "".join(running.lines)
     assert "CorruptContentError" in written
     signature = re.search(r"X-Amz-Signature=(\w+)", document["url"])

@@ -15,6 +15,7 @@ from services.course_catalog.domain.course import Course
 from services.course_catalog.storage.dynamodb import DynamoDBCourseRepository
 from tests.backends import Backend
 from tests.integration.course_catalog.conftest import Caller, Door, running_catalog
+from tests.integration.metric_lines import figures
 from tests.integration.service_process import refused_start
 from tests.unit.course_catalog.courses import content, draft, instant, published
 
@@ -83,6 +84,20 @@ async def test_it_starts_on_uvloop_follows_the_table_and_stops_in_order(
         event for event in service.process.events if event["level"] not in ("info", "warning")
     ]
     assert all(event["route"] == "/readyz" for event in failed)
+    counted = figures(service.process.events, service="course_catalog")
+    one = ("/courses/{courseId}", "GET")
+    assert counted["RequestCount", *one] == counted["Latency", *one] == 3
+    assert (counted["ErrorCount", *one], counted["FaultCount", *one]) == (1, 0)
+    assert counted["DependencyErrors", "dynamodb", "GetItem"] == 0
+    assert counted["DependencyLatency", "dynamodb", "GetItem"] == 3
+    assert counted["DependencyLatency", "jwks", "Fetch"] >= 1
+    assert counted["ConsumedReadCapacityUnits", variables["CATALOG_TABLE"], "(table)"] >= 3
+    assert counted["ConsumedReadCapacityUnits", variables["CATALOG_TABLE"], "byStatus"] > 0
+    assert counted["BreakerState", "dynamodb:read"] == 0
+    assert counted["DirectoryRefreshes",] >= 2
+    assert counted["DirectoryRefreshFailures",] == 0
+    assert 0 <= counted["DirectoryAge",] < 60
+    assert {("EventLoopLag",), ("ResidentMemory",), ("OpenFileDescriptors",)} < counted.keys()
 
 
 async def test_it_answers_through_an_outage_of_dynamodb(
@@ -111,6 +126,17 @@ async def test_it_answers_through_an_outage_of_dynamodb(
         await service.until("/courses", lambda _, seen: "Warning" not in seen)
         await service.until("/courses/crs-2", lambda status, _: status == 200)
         assert await service.process.stop() == 0
+    counted = figures(service.process.events, service="course_catalog")
+    assert counted["StaleAnswers",] == 1
+    assert counted["DirectoryRefreshFailures",] >= 1
+    assert counted["BreakerStateChanges", "dynamodb:read", "open"] >= 1
+    errors = [
+        number
+        for (name, *key), number in counted.items()
+        if name == "DependencyErrors" and key[0] == "dynamodb"
+    ]
+    assert sum(errors) >= 5
+    assert counted["FaultCount", "/courses/{courseId}", "GET"] >= 1
     stale = [event for event in service.process.events if event.get("stale")]
     assert stale
     assert all(event["event"] == "request" for event in stale)

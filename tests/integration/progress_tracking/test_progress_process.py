@@ -18,6 +18,7 @@ from libs.timestamps import format_timestamp
 from libs.tracing.testing import UdpCollector
 from tests.backends import Backend
 from tests.contract.progress_tracking.table import new_table
+from tests.integration.metric_lines import figures
 from tests.integration.service_process import refused_start, service_process
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
@@ -119,6 +120,16 @@ async def test_from_start_to_stop(ministack_backend: Backend, jwks_url: str) -> 
         "status": 201,
         "sub": "learner-a",
     }
+    counted = figures(events, service="progress_tracking")
+    assert counted["RequestCount", "/progress/{userId}/{courseId}", "PUT"] == 2
+    assert counted["RequestCount", "/progress/{userId}", "GET"] == 2
+    assert counted["ErrorCount", "/progress/{userId}", "GET"] == 1
+    assert counted["ConsumedWriteCapacityUnits", table, "(table)"] >= 3
+    assert counted["DependencyLatency", "dynamodb", "UpdateItem"] >= 3
+    assert counted["CacheHits", "outlines"] >= 1
+    assert counted["CacheMisses", "outlines"] >= 1
+    # The learner's and the course's ids are in no dimension.
+    assert not any("crs-1" in figure or "learner-a" in figure for figure in counted)
     written_lines = "".join(running.lines)
     assert headers["Authorization"].removeprefix("Bearer ") not in written_lines
     assert SECRET not in written_lines

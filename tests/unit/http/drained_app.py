@@ -1,7 +1,8 @@
 """The sample application as a process of its own, as a service's `__main__` runs it.
 
 Arguments: port, drain seconds, seconds of notice, and words: `stdlib` (uvloop is not to be had),
-`stuck` (the start never ends), `broken` (the start fails). A line on stdin releases held requests.
+`stuck` (the start never ends), `broken` (the start fails), `metrics` (they are written, though no
+interval ends while the test runs). A line on stdin releases held requests.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from libs.auth import Principal
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import ServiceInfo, create_app, run
 from libs.logging import configure, get_logger
+from libs.metrics import Metrics, reported
 from libs.tracing.testing import recording_tracer
 from tests.unit.http.sample_app import Sample
 
@@ -51,6 +53,13 @@ async def create(words: list[str]) -> web.Application:
         yield
         loop.remove_reader(sys.stdin.fileno())
 
+    metrics = Metrics("drained")
+
+    @asynccontextmanager
+    async def reporting(app: web.Application) -> AsyncIterator[None]:
+        async with reported(metrics, every_seconds=3600 if "metrics" in words else 0):
+            yield
+
     async def hold(request: web.Request) -> web.StreamResponse:
         _log.info("held")
         return await sample.hold(request)
@@ -63,7 +72,8 @@ async def create(words: list[str]) -> web.Application:
         tracer=recording_tracer()[0],
         breakers=CircuitBreakerRegistry(),
         problems={},
-        lifespan=[client_of_a_dependency, released_by_stdin],
+        lifespan=[reporting, client_of_a_dependency, released_by_stdin],
+        metrics=metrics,
     )
 
 

@@ -197,6 +197,40 @@ async def test_a_taken_port_is_one_line_and_exit_1() -> None:
     assert "exception" not in found.events[-1]
 
 
+async def test_the_last_requests_are_in_the_metrics() -> None:
+    async with service("metrics") as found:
+        url = await found.url()
+        held = asyncio.ensure_future(hold(found, url))
+        await found.logged("held")
+        found.process.terminate()
+        await found.logged("draining")
+        found.release()
+        assert await held == 200
+        assert await found.ended() == 0
+    assert found.names()[-3:] == ["client_closed", "metrics", "stopped"]
+    written = found.events[-2]
+    assert (written["Route"], written["RequestCount"], written["AbandonedCount"]) == ("/hold", 1, 0)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_requests_that_are_given_up_are_in_the_metrics(signals: int) -> None:
+    """When the bound of the drain is exceeded, and when a second signal ends it."""
+    async with service("metrics", drain_seconds=0.2 if signals == 1 else 600) as found:
+        url = await found.url()
+        held = asyncio.ensure_future(hold(found, url))
+        await found.logged("held")
+        found.process.terminate()
+        if signals == 2:
+            await found.logged("draining")
+            found.process.terminate()
+        with pytest.raises(aiohttp.ClientError):
+            await held
+        assert await found.ended() == 0
+    assert found.names()[-3:] == ["client_closed", "metrics", "stopped"]
+    written = found.events[-2]
+    assert (written["Route"], written["RequestCount"], written["AbandonedCount"]) == ("/hold", 1, 1)
+
+
 async def _accepts(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
