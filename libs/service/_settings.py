@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libs.auth import (
     DEFAULT_PERMISSIONS,
@@ -38,8 +38,8 @@ class ServiceSettings:
     drain_seconds: float
     service: ServiceInfo
     log_level: str
-    access_log: AccessLogPolicy
-    metrics_flush_seconds: float
+    access_log: AccessLogPolicy = field(default_factory=AccessLogPolicy)
+    metrics_flush_seconds: float = 60.0
     cors_origins: tuple[str, ...]
     auth: AuthSettings
     region: str

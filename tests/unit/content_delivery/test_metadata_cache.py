@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from services.content_delivery.domain.content import Content, ContentStatus
-from services.content_delivery.domain.metadata_cache import CachedContents
+from services.content_delivery.domain.metadata_cache import CachedContents, CacheStatistics
 from services.content_delivery.storage.memory import MemoryContentRepository
 from services.content_delivery.storage.rows import encode
 from tests.unit.content_delivery.samples import CREATED, pending, ready
@@ -168,3 +168,17 @@ async def test_a_late_answer_does_not_replace_a_newer_one(stopwatch: Stopwatch) 
     seen = await cache.get("c-1")
     assert seen is not None
     assert seen.version == 9
+
+
+async def test_what_was_answered_from_the_cache_is_counted(
+    cache: CachedContents, contents: CountingContents, stopwatch: Stopwatch
+) -> None:
+    assert cache.statistics() == CacheStatistics(hits=0, misses=0, entries=0)
+    contents.put(ready())
+    for _ in range(3):
+        await cache.get("c-1")
+    await cache.get("nowhere")
+    assert cache.statistics() == CacheStatistics(hits=2, misses=2, entries=1)
+    stopwatch.seconds += 5
+    await cache.get("c-1")
+    assert cache.statistics() == CacheStatistics(hits=2, misses=3, entries=1)

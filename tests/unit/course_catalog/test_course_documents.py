@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 import pytest
 
 from services.course_catalog.domain.course import Course, Status
-from services.course_catalog.domain.course_documents import CourseDocuments, Document
+from services.course_catalog.domain.course_documents import (
+    CourseDocuments,
+    Document,
+    DocumentStatistics,
+)
 from services.course_catalog.domain.errors import CatalogUnavailableError
 from services.course_catalog.storage.memory import InMemoryCourseRepository
 from tests.unit.course_catalog.courses import content, draft, instant, published
@@ -169,3 +174,15 @@ async def test_memory_is_bounded_and_the_least_recently_used_goes_first() -> Non
         except CatalogUnavailableError:
             kept.append(False)
     assert kept == [True, False, True, False]
+
+
+async def test_what_memory_stood_in_for_is_counted() -> None:
+    world = World()
+    await world.add(published(1))
+    await world.documents.get("crs-1")
+    assert world.documents.statistics() == DocumentStatistics(0, entries=1, bytes=len("Course 1"))
+    world.failing = True
+    for course_id in ("crs-1", "crs-1", "crs-2"):
+        with contextlib.suppress(CatalogUnavailableError):
+            await world.documents.get(course_id)
+    assert world.documents.statistics().stale_answers == 2

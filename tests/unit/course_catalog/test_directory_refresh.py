@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from services.course_catalog.domain.directory_refresh import (
     Refreshed,
     RefreshFailed,
     RefreshPolicy,
+    RefreshStatistics,
 )
 from services.course_catalog.domain.errors import CatalogUnavailableError
 from services.course_catalog.storage.memory import InMemoryCourseRepository
@@ -269,3 +271,19 @@ async def test_waiting_for_the_first_load_is_bounded() -> None:
 def test_a_policy_without_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="interval, overlap"):
         RefreshPolicy(interval=0, overlap=float("nan"))
+
+
+async def test_refreshes_are_counted_by_how_they_ended() -> None:
+    world = World()
+    world.repository.failing = {Status.PUBLISHED}
+    running = asyncio.create_task(world.refresher.run())
+    await until(lambda: len(world.pauses) == 1)
+    assert world.refresher.statistics() == RefreshStatistics(succeeded=0, failed=1)
+    world.repository.failing = set()
+    for pauses in (2, 3):
+        world.wake.put_nowait(None)
+        await until(lambda pauses=pauses: len(world.pauses) == pauses)
+    assert world.refresher.statistics() == RefreshStatistics(succeeded=2, failed=1)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from services.progress_tracking.domain.outline import Outline
-from services.progress_tracking.domain.outlines import KnownOutlines
+from services.progress_tracking.domain.outlines import KnownOutlines, OutlineStatistics
 
 
 class Reader:
@@ -106,3 +106,13 @@ async def test_nothing_is_asked_for_nothing() -> None:
     reader = Reader()
     assert await known(reader, Clock()).many([]) == {}
     assert reader.asked == []
+
+
+async def test_what_was_at_hand_is_counted() -> None:
+    """That a course has no outline is at hand as well."""
+    outlines = known(Reader(ONE, TWO), Clock())
+    await outlines.one("one")
+    await outlines.many(["one", "two", "none"])
+    assert outlines.statistics() == OutlineStatistics(hits=1, misses=3, entries=3)
+    await outlines.many(["one", "two", "none"])
+    assert outlines.statistics() == OutlineStatistics(hits=4, misses=3, entries=3)
