@@ -1,6 +1,7 @@
 """Shows log files as they grow (``--verbose``).
 
-The processes write files and not pipes, so that they do not depend on whoever reads along.
+The processes write files and not pipes, so that they do not depend on whoever reads along. Metrics,
+which share the files, are for programs and are not shown.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 _POLL_SECONDS = 0.1
+# No value can forge it: quotes inside a JSON text are escaped.
+_METRICS = b'"event":"metrics"'
 
 Show = Callable[[str, str], None]
 
@@ -19,7 +22,8 @@ Show = Callable[[str, str], None]
 async def follow(
     folder: Path, show: Show, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[None]:
-    """Calls ``show(name, line)`` for every line that ``<name>.log`` in ``folder`` gets from now on.
+    """Calls ``show(name, line)`` for every line that ``<name>.log`` in ``folder`` gets from now on,
+    but for metrics.
 
     A log file that is new starts from its first line. What is there at the end is shown too.
     """
@@ -63,4 +67,5 @@ class _Reader:
                 self._positions[inode] = file.tell()
             *lines, self._unfinished[inode] = content.split(b"\n")
             for line in lines:
-                self._show(path.stem, line.decode(errors="replace"))
+                if _METRICS not in line:
+                    self._show(path.stem, line.decode(errors="replace"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.local._follow import follow
+from libs.logging import get_logger, write_metrics
+from libs.logging._pipeline import PIPELINE, StreamSink
 
 
 async def test_new_lines_are_shown_whole_and_once(tmp_path: Path) -> None:
@@ -37,3 +40,19 @@ async def test_new_lines_are_shown_whole_and_once(tmp_path: Path) -> None:
         (tmp_path / "one.log").replace(tmp_path / "one.log.1")
         (tmp_path / "one.log").write_text("new\n")
     assert shown[3:] == [("one", "new")]
+
+
+async def test_metrics_among_the_lines_are_not_shown(tmp_path: Path) -> None:
+    shown: list[str] = []
+    settings = PIPELINE.settings
+    try:
+        async with follow(tmp_path, lambda _, line: shown.append(line)):
+            with (tmp_path / "service.log").open("a") as log:
+                sink = StreamSink(log, pretty=False)
+                PIPELINE.settings = replace(settings, sink=sink, metrics=sink)
+                assert write_metrics({"_aws": {}, "Count": 1})
+                get_logger("l").info("metrics_of_another_kind", text='"event":"metrics"')
+    finally:
+        PIPELINE.settings = settings
+    (line,) = shown
+    assert "metrics_of_another_kind" in line
