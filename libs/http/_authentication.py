@@ -14,6 +14,7 @@ from libs.auth import InvalidTokenError, Principal
 from libs.http._keys import PRINCIPAL, SPAN
 from libs.http._problem import Problem
 from libs.logging import bind
+from libs.tracing import pseudonym
 
 
 class Verifier(Protocol):
@@ -36,8 +37,8 @@ def authentication_middleware(verifier: Verifier, *, public_paths: Collection[st
         request[PRINCIPAL] = found
         bind(sub=found.subject)
         span = request.get(SPAN)
-        if span is not None:
-            span.set_attribute("enduser.pseudo.id", found.subject)
+        if span is not None and span.is_recording:
+            span.set_attribute("enduser.pseudo.id", pseudonym(found.subject))
         return await handler(request)
 
     return authenticate

@@ -171,5 +171,8 @@ def _answer(request: web.Request, error: Exception, problems: ProblemMapping) ->
     if span is not None:
         span.record_error(error, fault=problem.status >= 500)
     return problem_response(
-        problem, path=request.rel_url.raw_path, request_id=request.get(REQUEST_ID, "")
+        problem,
+        path=request.rel_url.raw_path,
+        request_id=request.get(REQUEST_ID, ""),
+        trace_id=None if span is None else span.trace_id,
     )

@@ -67,8 +67,10 @@ def status_phrase(status: int) -> str:
         return "Error"
 
 
-def problem_response(problem: Problem, *, path: str, request_id: str) -> web.Response:
-    """Render `problem` for the request with the raw `path` and `request_id`.
+def problem_response(
+    problem: Problem, *, path: str, request_id: str, trace_id: str | None = None
+) -> web.Response:
+    """Render `problem` for the request with the raw `path`, `request_id` and, in a trace, `trace_id`.
 
     The answer is never stored by a cache: an error says something about this moment only.
     """
@@ -81,6 +83,8 @@ def problem_response(problem: Problem, *, path: str, request_id: str) -> web.Res
         "code": problem.code,
         "requestId": request_id,
     }
+    if trace_id is not None:
+        body["traceId"] = trace_id
     if problem.errors:
         body["errors"] = [
             {"pointer": error.pointer, "message": error.message} for error in problem.errors

@@ -10,15 +10,21 @@ from aiohttp.typedefs import Handler, Middleware
 from libs.http._access_log import route_template
 from libs.http._access_log_policy import METHODS
 from libs.http._keys import SPAN
+from libs.http._validation import is_identifier
 from libs.logging import bind
 from libs.tracing import (
     TRACE_HEADER,
+    Span,
     TraceHeader,
     Tracer,
     format_header,
     parse_header,
     parse_traceparent,
 )
+
+# The part of a path, by its name in the route, that traces can be searched for. Ids of contents
+# are not among them: there are too many to group by, and X-Ray keeps 50 annotations a trace.
+_COURSE = "courseId"
 
 
 def tracing_middleware(tracer: Tracer) -> Middleware:
@@ -32,26 +38,37 @@ def tracing_middleware(tracer: Tracer) -> Middleware:
         with tracer.segment(
             f"{method} {route}",
             header=_incoming(request),
+            # What the decision needs; all else is worked out for those that are recorded.
             attributes={
                 "http.request.method": method,
                 "http.route": route,
-                "url.scheme": request.scheme,
                 "server.address": request.host,
-                "user_agent.original": request.headers.get("User-Agent", ""),
             },
         ) as span:
             request[SPAN] = span
-            context = tracer.current()
-            if context is not None:
-                bind(traceId=context.trace_id)
+            if span.is_recording:
+                _describe(span, request)
+            context = span.context
+            if context is None:
+                return await handler(request)
+            bind(traceId=context.trace_id)
             # A client that hangs up cancels this: the span notes no error of it.
             response = await handler(request)
-            span.set_attribute("http.response.status_code", response.status)
-            if context is not None:
-                response.headers[TRACE_HEADER] = format_header(context)
+            if span.is_recording:
+                span.set_attribute("http.response.status_code", response.status)
+            response.headers[TRACE_HEADER] = format_header(context)
             return response
 
     return trace
+
+
+def _describe(span: Span, request: web.Request) -> None:
+    span.set_attribute("url.scheme", request.scheme)
+    span.set_attribute("user_agent.original", request.headers.get("User-Agent", ""))
+    course = request.match_info.get(_COURSE)
+    # Only what is an id: any other text could be anything, and a client's to choose.
+    if course is not None and is_identifier(course):
+        span.set_attribute("lyceum.course", course)
 
 
 def _incoming(request: web.Request) -> TraceHeader | None:

@@ -58,8 +58,13 @@ class Schema(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
+def is_identifier(text: str) -> bool:
+    """Whether the text is an id as every service spells it."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
 def _exact_identifier(value: str) -> str:
-    if _IDENTIFIER.fullmatch(value) is None:
+    if not is_identifier(value):
         raise ValueError("must be 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")
     return value
 
@@ -176,7 +181,7 @@ def path_identifier(request: web.Request, name: str) -> str:
     A malformed id names nothing that could exist, so the answer needs no look-up.
     """
     value = request.match_info[name]
-    if _IDENTIFIER.fullmatch(value) is None:
+    if not is_identifier(value):
         raise Problem(
             400,
             "invalid_path",

@@ -25,7 +25,14 @@ from libs.metrics import Metrics, event_loop_watched, reported
 from libs.service._dependency_metrics import DependencyMetrics
 from libs.service._resilience_metrics import BreakerMetrics
 from libs.service._settings import ServiceSettings
-from libs.tracing import SamplingRules, Tracer, client_trace_config, create_tracer
+from libs.tracing import (
+    CentralRules,
+    SamplingRules,
+    Tracer,
+    client_trace_config,
+    create_tracer,
+    keep_sampling_fresh,
+)
 
 _log = get_logger(__name__)
 
@@ -56,11 +63,15 @@ def common_parts(settings: ServiceSettings) -> Parts:
     breaker_metrics = BreakerMetrics(metrics)
     breakers = CircuitBreakerRegistry(listeners=[_log_state, breaker_metrics])
     breaker_metrics.watch(breakers)
+    central = (
+        CentralRules(service=settings.service.name) if settings.tracing_central_sampling else None
+    )
     tracer = create_tracer(
         service=settings.service.name,
         version=settings.service.version,
         daemon_address=settings.tracing_daemon,
-        rules=SamplingRules(default_rate=settings.tracing_rate),
+        rules=SamplingRules(default_rate=settings.tracing_rate, rules=settings.tracing_rules),
+        central=central,
     )
     issuer = _Issuer(settings.auth.jwks_url, tracer, observer)
     keys = JwksKeySource(issuer.fetch)
@@ -92,6 +103,19 @@ def common_parts(settings: ServiceSettings) -> Parts:
         finally:
             tracer.close()
 
+    @asynccontextmanager
+    async def central_sampling(app: web.Application) -> AsyncIterator[None]:
+        if central is None or settings.tracing_daemon is None:
+            yield
+            return
+        asking = asyncio.create_task(keep_sampling_fresh(central, settings.tracing_daemon))
+        try:
+            yield
+        finally:
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asking
+
     return Parts(
         tracer=tracer,
         breakers=breakers,
@@ -99,7 +123,7 @@ def common_parts(settings: ServiceSettings) -> Parts:
         observer=observer,
         verifier=TokenVerifier(settings.auth, keys),
         # Metrics first: so their last flush comes after all else has ended.
-        background=[reporting, emission, signing_keys],
+        background=[reporting, emission, central_sampling, signing_keys],
         readiness={"keys": lambda: keys.ready},
     )
 

@@ -20,6 +20,8 @@ from libs.circuit_breaker import BreakerPolicy
 from libs.config import ConfigurationError, Environment
 from libs.http import AccessLogPolicy, ServiceInfo
 from libs.service._breaker_settings import read_breaker_policy
+from libs.service._tracing_settings import read_central_sampling, read_tracing_rules
+from libs.tracing import SamplingRule
 
 _LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -46,6 +48,8 @@ class ServiceSettings:
     breaker: BreakerPolicy
     tracing_daemon: str | None
     tracing_rate: float
+    tracing_rules: tuple[SamplingRule, ...] = ()
+    tracing_central_sampling: bool = False
 
 
 def dynamodb_table(environment: Environment, *, default: str) -> str:
@@ -91,6 +95,8 @@ def read_service_settings(
     breaker = read_breaker_policy(environment)
     tracing_daemon = environment.text("TRACING_DAEMON", default="", pattern=_DAEMON)
     tracing_rate = environment.number("TRACING_RATE", minimum=0, maximum=1, default=0.05)
+    tracing_rules = read_tracing_rules(environment)
+    tracing_central_sampling = read_central_sampling(environment, daemon=tracing_daemon)
     region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or ""
     _finish(environment, region)
     return ServiceSettings(
@@ -112,6 +118,8 @@ def read_service_settings(
         breaker=breaker,
         tracing_daemon=tracing_daemon or None,
         tracing_rate=tracing_rate,
+        tracing_rules=tracing_rules,
+        tracing_central_sampling=tracing_central_sampling,
     )
 
 

@@ -7,6 +7,8 @@ itself is imported by `create_tracer`, and only when there is a daemon to send t
 """
 
 from libs.tracing._aiohttp_client import client_trace_config
+from libs.tracing._central import CentralRules
+from libs.tracing._decorator import traced
 from libs.tracing._header import (
     TRACE_HEADER,
     TraceContext,
@@ -15,6 +17,13 @@ from libs.tracing._header import (
     parse_header,
     parse_traceparent,
 )
+from libs.tracing._messages import (
+    message_header,
+    trace_message_attributes,
+    trace_system_attributes,
+)
+from libs.tracing._poller import keep_sampling_fresh
+from libs.tracing._pseudonym import pseudonym
 from libs.tracing._record import (
     AttributeValue,
     Emitter,
@@ -22,15 +31,22 @@ from libs.tracing._record import (
     RecordedException,
     SpanKind,
 )
-from libs.tracing._sampling import SamplingRule, SamplingRules
+from libs.tracing._sampling import (
+    InvalidSamplingRulesError,
+    SamplingRule,
+    SamplingRules,
+    parse_sampling_rules,
+)
 from libs.tracing._span import Span
 from libs.tracing._tracer import Tracer, create_tracer
 
 __all__ = [
     "TRACE_HEADER",
     "AttributeValue",
+    "CentralRules",
     "Emitter",
     "FinishedSpan",
+    "InvalidSamplingRulesError",
     "RecordedException",
     "SamplingRule",
     "SamplingRules",
@@ -42,6 +58,13 @@ __all__ = [
     "client_trace_config",
     "create_tracer",
     "format_header",
+    "keep_sampling_fresh",
+    "message_header",
     "parse_header",
+    "parse_sampling_rules",
     "parse_traceparent",
+    "pseudonym",
+    "trace_message_attributes",
+    "trace_system_attributes",
+    "traced",
 ]

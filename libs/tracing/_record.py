@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-SpanKind = Literal["server", "internal", "client", "aws"]
+# "aws" is a client whose server is a service of AWS.
+SpanKind = Literal["server", "consumer", "internal", "client", "producer", "aws"]
+InnerSpanKind = Literal["internal", "client", "producer", "aws"]
+SegmentKind = Literal["server", "consumer"]
 
 AttributeValue = str | bool | int | float | Sequence[str]
 
@@ -18,7 +21,7 @@ class RecordedException:
     """An exception without its objects, so that a span keeps no frame alive.
 
     stack: (file name, line, function), innermost call last.
-    caused_by: id of the recorded exception that this one was raised from.
+    caused_by: id of the recorded exception that this one was raised from, or while handling.
     """
 
     id: str
@@ -33,7 +36,7 @@ class FinishedSpan:
     """One finished piece of work.
 
     start, end: seconds since 1970, end never before start.
-    segment_id: the span of kind "server" that this one is under, or its own id.
+    segment_id: the span of kind "server" or "consumer" that this one is under, or its own id.
     error, fault, throttled: the caller's mistake, ours, and whether it was for going too fast.
     inherited_exception: id of the exception that passed through and is recorded further down.
     """
@@ -52,6 +55,11 @@ class FinishedSpan:
     throttled: bool = False
     exceptions: tuple[RecordedException, ...] = ()
     inherited_exception: str | None = None
+
+    @property
+    def is_segment(self) -> bool:
+        """Whether this is a request that the service answers, or a message that it processes."""
+        return self.span_id == self.segment_id
 
 
 class Emitter(Protocol):

@@ -17,12 +17,19 @@ from typing import Final, Self
 
 from libs.tracing._attributes import MOST_ATTRIBUTES, clean_text, clean_value, describe
 from libs.tracing._header import TraceContext
-from libs.tracing._record import AttributeValue, FinishedSpan, RecordedException, SpanKind
+from libs.tracing._record import (
+    AttributeValue,
+    FinishedSpan,
+    InnerSpanKind,
+    RecordedException,
+    SpanKind,
+)
 
 # A loop that makes spans without end must not fill the memory: a segment holds this many
 # finished ones until its own end, later ones are emitted one by one.
 MOST_HELD_SPANS: Final = 200
-_MOST_EXCEPTIONS: Final = 5
+_MOST_EXCEPTIONS: Final = 5  # that a span records, each with
+_MOST_CAUSES: Final = 8  # so many others that it was raised from or is a group of
 _MOST_KNOWN_ERRORS: Final = 8
 _MOST_FRAMES: Final = 10
 
@@ -44,6 +51,11 @@ class Span:
     def sampled(self) -> bool:
         """The decision that goes out with calls to others."""
         return self._context is not None and self._context.sampled
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether attributes and errors are kept, so that it is worth to work them out."""
+        return False
 
     @property
     def context(self) -> TraceContext | None:
@@ -95,7 +107,7 @@ class UnrecordedSegment(Span):
 
     def end(self, exc: BaseException | None = None) -> None:
         token, self._token = self._token, None
-        _leave(token)
+        leave(token)
 
 
 class OpenSegment:
@@ -111,6 +123,7 @@ class OpenSegment:
         "new_id",
         "segment_id",
         "trace_id",
+        "warn",
     )
 
     def __init__(
@@ -121,8 +134,10 @@ class OpenSegment:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         emit: "Callable[[list[RecordingSpan]], None]",
+        warn: Callable[[Exception], None],
     ) -> None:
         self.trace_id = trace_id
+        self.warn = warn
         self.new_id = new_id
         self.segment_id = new_id()
         self._recent_errors: deque[_KnownError] = deque(maxlen=_MOST_KNOWN_ERRORS)
@@ -177,6 +192,7 @@ class RecordingSpan(Span):
         "_kind",
         "_name",
         "_parent_id",
+        "_recorded",
         "_start",
         "_throttled",
         "_token",
@@ -202,6 +218,7 @@ class RecordingSpan(Span):
         self._kind = kind
         self._attributes: dict[str, AttributeValue] = {}
         self._exceptions: list[RecordedException] = []
+        self._recorded = 0
         self._inherited_exception: str | None = None
         self._error = False
         self._fault = False
@@ -211,6 +228,10 @@ class RecordingSpan(Span):
         for key, value in attributes.items():
             self.set_attribute(key, value)
         self._start = segment.now()
+
+    @property
+    def is_recording(self) -> bool:
+        return self._end is None
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         with suppress(Exception):
@@ -226,7 +247,7 @@ class RecordingSpan(Span):
 
     def end(self, exc: BaseException | None = None) -> None:
         token, self._token = self._token, None
-        _leave(token)
+        leave(token)
         if self._end is not None:
             return
         with suppress(Exception):
@@ -289,18 +310,48 @@ class RecordingSpan(Span):
 
     def _record(self, exc: Exception, verdict: "_Verdict") -> None:
         self._mark(verdict)
-        if len(self._exceptions) == _MOST_EXCEPTIONS:
+        if self._recorded == _MOST_EXCEPTIONS:
             return
-        cause = self.segment.known(_translated(exc))
-        recorded = RecordedException(
-            id=self.segment.new_id(),
-            type=type(exc).__name__,
-            message=clean_text(describe(exc)),
-            stack=tuple(_frames(exc.__traceback__))[-_MOST_FRAMES:],
-            caused_by=cause.id if cause else None,
-        )
-        self._exceptions.append(recorded)
-        self.segment.remember(_KnownError(exc, recorded.id, verdict))
+        self._recorded += 1
+        for exception, exception_id, caused_by in self._chain(exc):
+            self._exceptions.append(
+                RecordedException(
+                    id=exception_id,
+                    type=type(exception).__name__,
+                    message=clean_text(describe(exception)),
+                    stack=tuple(_frames(exception.__traceback__))[-_MOST_FRAMES:],
+                    caused_by=caused_by,
+                )
+            )
+            # Only this one has been judged, not what it was raised from.
+            if exception is exc:
+                self.segment.remember(_KnownError(exc, exception_id, verdict))
+
+    def _chain(self, exc: Exception) -> list[tuple[BaseException, str, str | None]]:
+        """The exception, and behind it what it was raised from or is a group of: each with its id
+        and its cause's. What another span has recorded is not there again, only its id is."""
+        ids = {id(exc): self.segment.new_id()}
+        chain: list[tuple[BaseException, str, str | None]] = []
+        pending: deque[BaseException] = deque([exc])
+        while pending:
+            exception = pending.popleft()
+            cause = _cause(exception)
+            behind = [] if cause is None else [cause]
+            if isinstance(exception, BaseExceptionGroup):
+                behind += exception.exceptions[:_MOST_CAUSES]
+            for found in behind:
+                known = self.segment.known(found)
+                if id(found) in ids:
+                    pass  # two may be raised from one, even from each other
+                elif known is not None:
+                    ids[id(found)] = known.id
+                elif len(ids) <= _MOST_CAUSES:
+                    ids[id(found)] = self.segment.new_id()
+                    pending.append(found)
+            hidden = self.segment.known(_translated(exception))
+            caused_by = ids.get(id(cause)) or (hidden.id if hidden else None)
+            chain.append((exception, ids[id(exception)], caused_by))
+        return chain
 
     def _mark(self, verdict: "_Verdict") -> None:
         self._fault = self._fault or verdict.fault
@@ -311,6 +362,28 @@ class RecordingSpan(Span):
 CurrentSpan = UnrecordedSegment | RecordingSpan | None
 
 current_span: Final[ContextVar[CurrentSpan]] = ContextVar("lyceum_current_span", default=None)
+
+
+def start_span(name: str, kind: InnerSpanKind, attributes: Mapping[str, AttributeValue]) -> Span:
+    """A span within the current one, whichever tracer made that; see `Tracer.span`."""
+    parent = current_span.get()
+    if parent is None:
+        return NO_SPAN
+    if isinstance(parent, UnrecordedSegment):
+        return parent.child
+    try:
+        return RecordingSpan(
+            parent.segment,
+            span_id=parent.segment.new_id(),
+            parent_id=parent.span_id,
+            name=name,
+            kind=kind,
+            attributes=attributes,
+        )
+    except Exception as problem:
+        with suppress(Exception):
+            parent.segment.warn(problem)
+        return NO_SPAN
 
 
 class _Verdict:
@@ -330,7 +403,8 @@ class _KnownError:
         self.verdict = verdict
 
 
-def _leave(token: "Token[CurrentSpan] | None") -> None:
+def leave(token: "Token[CurrentSpan] | None") -> None:
+    """Makes current again what was before."""
     if token is not None:
         # A span can end in another context than it began in (a generator closed elsewhere, a
         # callback); that context's current span is then none of our business.
@@ -343,6 +417,13 @@ def _translated(exc: BaseException) -> BaseException | None:
     if exc.__cause__ is not None:
         return exc.__cause__
     return exc.__context__ if exc.__suppress_context__ else None
+
+
+def _cause(exc: BaseException) -> BaseException | None:
+    """The exception that Python would show as this one's cause, or as what it was raised during."""
+    if exc.__cause__ is not None or exc.__suppress_context__:
+        return exc.__cause__
+    return exc.__context__
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, int, str]]:

@@ -3,12 +3,14 @@
 import logging
 import random as random_module
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Final
 
+from libs.tracing._decorator import traced
 from libs.tracing._header import TraceContext, TraceHeader
-from libs.tracing._record import AttributeValue, Emitter
-from libs.tracing._sampling import SamplingRules
+from libs.tracing._messages import message_attributes_of, message_header
+from libs.tracing._record import AttributeValue, Emitter, InnerSpanKind, SegmentKind
+from libs.tracing._sampling import LocalSampler, Sampler, SamplingRules
 from libs.tracing._span import (
     NO_SPAN,
     OpenSegment,
@@ -16,6 +18,7 @@ from libs.tracing._span import (
     Span,
     UnrecordedSegment,
     current_span,
+    start_span,
 )
 
 _log: Final = logging.getLogger(__name__)
@@ -26,16 +29,22 @@ _NO_ATTRIBUTES: Final[Mapping[str, AttributeValue]] = {}
 class Tracer:
     """Makes segments and spans. A service has one, which `create_tracer` puts together."""
 
+    # Decorators of functions that are made where the tracer is known; `libs.tracing.traced` is for
+    # all others.
+    traced = staticmethod(traced)
+
     def __init__(
         self,
         *,
-        rules: SamplingRules,
+        samplers: Sequence[Sampler],
+        never_sampled: Set[str],
         random: random_module.Random,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         emitter: Emitter | None,
     ) -> None:
-        self._rules = rules
+        self._samplers = tuple(samplers)
+        self._never_sampled = never_sampled
         self._random = random
         self._clock = clock
         self._monotonic = monotonic
@@ -53,10 +62,35 @@ class Tracer:
 
         name: the operation, for example "GET /courses/{courseId}"; never a raw path.
         header: what the caller sent. Its trace is continued, its decision kept.
-        attributes: `http.request.method` and `http.route` choose the sampling rule.
+        attributes: `http.request.method`, `http.route` and `server.address` choose the sampling
+        rule.
         """
         try:
-            return self._segment(name, header, attributes)
+            return self._segment(name, "server", header, attributes)
+        except Exception as problem:
+            self._warn(problem)
+            return NO_SPAN
+
+    def message_segment(
+        self,
+        name: str,
+        message: Mapping[str, Any],
+        *,
+        attributes: Mapping[str, AttributeValue] = _NO_ATTRIBUTES,
+    ) -> Span:
+        """The work for one message of a queue, as a context manager; a batch has one for each.
+
+        name: the operation, for example "process CourseChanged"; never a part of the message.
+        message: as SQS's ReceiveMessage gives it. The trace of the sender is continued where the
+        message names it, in any of the ways of `message_header`.
+        """
+        try:
+            return self._segment(
+                name,
+                "consumer",
+                message_header(message),
+                {**message_attributes_of(message), **attributes},
+            )
         except Exception as problem:
             self._warn(problem)
             return NO_SPAN
@@ -65,30 +99,14 @@ class Tracer:
         self,
         name: str,
         *,
-        kind: Literal["internal", "client", "aws"] = "internal",
+        kind: InnerSpanKind = "internal",
         attributes: Mapping[str, AttributeValue] = _NO_ATTRIBUTES,
     ) -> Span:
         """Work within the current span, as a context manager.
 
         Outside of any segment and in an unsampled request nothing is recorded.
         """
-        parent = current_span.get()
-        if parent is None:
-            return NO_SPAN
-        if isinstance(parent, UnrecordedSegment):
-            return parent.child
-        try:
-            return RecordingSpan(
-                parent.segment,
-                span_id=parent.segment.new_id(),
-                parent_id=parent.span_id,
-                name=name,
-                kind=kind,
-                attributes=attributes,
-            )
-        except Exception as problem:
-            self._warn(problem)
-            return NO_SPAN
+        return start_span(name, kind, attributes)
 
     def current(self) -> TraceContext | None:
         """The current trace, for headers and log lines; None outside of any segment."""
@@ -105,19 +123,18 @@ class Tracer:
                 self._warn(problem)
 
     def _segment(
-        self, name: str, header: TraceHeader | None, attributes: Mapping[str, AttributeValue]
+        self,
+        name: str,
+        kind: SegmentKind,
+        header: TraceHeader | None,
+        attributes: Mapping[str, AttributeValue],
     ) -> Span:
-        method, route = attributes.get("http.request.method"), attributes.get("http.route")
-        sampled = self._rules.sample(
-            method=method if isinstance(method, str) else None,
-            route=route if isinstance(route, str) else None,
-            decided=header.sampled if header else None,
-            source=self._random,
-        )
-        trace_id = header.trace_id if header else None
-        parent_id = header.parent_id if header else None
+        trace_id = parent_id = decided = None
+        if header is not None:
+            trace_id, parent_id, decided = header.trace_id, header.parent_id, header.sampled
         if trace_id is None:
             trace_id = f"1-{int(self._clock()):08x}-{self._random.getrandbits(96):024x}"
+        sampled, rule = self._decide(decided, attributes)
         if not sampled or self._emitter is None:
             return UnrecordedSegment(TraceContext(trace_id, parent_id, sampled))
         segment = OpenSegment(
@@ -126,15 +143,39 @@ class Tracer:
             clock=self._clock,
             monotonic=self._monotonic,
             emit=self._emit,
+            warn=self._warn,
         )
-        return RecordingSpan(
+        span = RecordingSpan(
             segment,
             span_id=segment.segment_id,
             parent_id=parent_id,
             name=name,
-            kind="server",
+            kind=kind,
             attributes=attributes,
         )
+        if rule is not None:
+            span.set_attribute("sampling.rule", rule)
+        return span
+
+    def _decide(
+        self, decided: bool | None, attributes: Mapping[str, AttributeValue]
+    ) -> tuple[bool, str | None]:
+        """Whether to trace, and by which rule where no caller has decided."""
+        route = attributes.get("http.route")
+        if route in self._never_sampled:
+            return False, None
+        if decided is not None:
+            return decided, None
+        method, host = attributes.get("http.request.method"), attributes.get("server.address")
+        for sampler in self._samplers:
+            decision = sampler.decide(
+                method=method if isinstance(method, str) else None,
+                route=route if isinstance(route, str) else None,
+                host=host if isinstance(host, str) else None,
+            )
+            if decision is not None:
+                return decision
+        return False, None
 
     def _new_id(self) -> str:
         return f"{self._random.getrandbits(64):016x}"
@@ -165,6 +206,7 @@ def create_tracer(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     emitter: Emitter | None = None,
+    central: Sampler | None = None,
 ) -> Tracer:
     """Puts a tracer together.
 
@@ -175,15 +217,19 @@ def create_tracer(
     random: source of ids and of the sampling.
     clock, monotonic: seconds; the first since 1970, the second for durations.
     emitter: replaces the daemon.
+    central: decides before `rules` do, and leaves to them what it has no rule for.
 
     Raises ValueError for a malformed daemon address, be it this one or the SDK's own variable
     AWS_XRAY_DAEMON_ADDRESS. A daemon that is not there is no error.
     """
     if emitter is None and daemon_address is not None:
         emitter = _xray_emitter(daemon_address, service=service, version=version)
+    random = random or random_module.Random()  # noqa: S311 - ids, not secrets
+    local = LocalSampler(rules, service=service, random=random, monotonic=monotonic)
     return Tracer(
-        rules=rules,
-        random=random or random_module.Random(),  # noqa: S311 - ids, not secrets
+        samplers=[local] if central is None else [central, local],
+        never_sampled=rules.never_sampled,
+        random=random,
         clock=clock,
         monotonic=monotonic,
         emitter=emitter,

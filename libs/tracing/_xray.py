@@ -25,7 +25,12 @@ from libs.tracing._record import AttributeValue, FinishedSpan, RecordedException
 
 _log: Final = logging.getLogger(__name__)
 
-_NAMESPACES: Final = {"aws": "aws", "client": "remote", "internal": "local"}
+_NAMESPACES: Final = {
+    "aws": "aws",
+    "producer": "aws",  # SNS and SQS are the queues that there are
+    "client": "remote",
+    "internal": "local",
+}
 _NAME_CHARACTERS: Final = re.compile(r"[^\w\s.:/%&#=+\\\-@]")
 _ANNOTATION_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9_]")
 _LONGEST_NAME: Final = 200
@@ -51,11 +56,13 @@ _AWS_FIELDS: Final = {
     "aws.request_id": "request_id",
     "aws.dynamodb.table_names": "table_name",
     "aws.s3.bucket": "bucket_name",
+    "aws.sqs.queue.url": "queue_url",
+    "aws.sns.topic.arn": "topic_arn",
     "aws.request.retries": "retries",
 }
 _SHOWN_ELSEWHERE: Final = frozenset(
     {"url.full", "url.scheme", "url.path", "server.address", "server.port"}
-    | {"rpc.service", "enduser.pseudo.id"}
+    | {"rpc.service", "enduser.pseudo.id", "sampling.rule"}
 )
 
 
@@ -112,7 +119,7 @@ def documents(
     children: dict[str, list[FinishedSpan]] = {}
     roots: deque[FinishedSpan] = deque()
     for span in spans:
-        if span.kind != "server" and span.parent_id in ids:
+        if not span.is_segment and span.parent_id in ids:
             children.setdefault(str(span.parent_id), []).append(span)
         else:
             roots.append(span)
@@ -120,7 +127,7 @@ def documents(
     while roots:
         root = roots.popleft()
         segment = _segment(root, service, version)
-        entity = segment if root.kind == "server" else _subsegment(root, segment)
+        entity = segment if root.is_segment else _subsegment(root, segment)
         tree = level = [(root, entity)]
         for _ in range(_DEEPEST_NESTING):
             below = []
@@ -147,9 +154,13 @@ def _segment(span: FinishedSpan, service: str, version: str) -> Any:
     segment = Segment(
         _name(service), entityid=span.segment_id, traceid=span.trace_id, parent_id=span.parent_id
     )
-    if span.kind != "server":
+    if not span.is_segment:
         return segment
-    segment.set_aws({"xray": {"sdk": "X-Ray for Python", "sdk_version": VERSION}})
+    xray = {"sdk": "X-Ray for Python", "sdk_version": VERSION}
+    rule = span.attributes.get("sampling.rule")
+    if rule is not None:
+        xray["sampling_rule_name"] = str(rule)
+    segment.set_aws({"xray": xray})
     segment.set_service(
         {
             "version": version,
@@ -160,6 +171,8 @@ def _segment(span: FinishedSpan, service: str, version: str) -> Any:
     user = span.attributes.get("enduser.pseudo.id")
     if user is not None:
         segment.set_user(str(user)[:_LONGEST_USER])
+        # The field can be searched for too, but only annotations can be grouped by.
+        segment.put_annotation("user", str(user)[:_LONGEST_USER])
     segment.put_annotation("service", service)
     segment.put_annotation("operation", span.name)
     _fill(segment, span)
@@ -191,7 +204,7 @@ def _put_attributes(entity: Any, attributes: Mapping[str, AttributeValue], *, ki
             entity.put_http_meta(_HTTP_TEXTS[key], str(value))
         elif key in _HTTP_NUMBERS and isinstance(value, int):
             entity.put_http_meta(_HTTP_NUMBERS[key], value)
-        elif key in _AWS_FIELDS and kind == "aws":
+        elif key in _AWS_FIELDS and kind in ("aws", "producer"):
             aws.update(_aws_field(_AWS_FIELDS[key], value))
         elif key == "http.route":
             entity.put_annotation("route", str(value))
@@ -242,7 +255,7 @@ def _put_errors(entity: Any, span: FinishedSpan) -> None:
         entity.cause = {
             "working_directory": "",
             "exceptions": [
-                _ExceptionDocument(exception, remote=span.kind in ("aws", "client"))
+                _ExceptionDocument(exception, remote=span.kind in ("aws", "client", "producer"))
                 for exception in span.exceptions
             ],
         }

@@ -61,9 +61,9 @@ def test_the_first_rule_that_fits_gives_the_rate() -> None:
     rules = SamplingRules(
         default_rate=0,
         rules=(
-            SamplingRule("/courses", 1.0, method="POST"),
-            SamplingRule("/content/{contentId}", 1.0),
-            SamplingRule("/content/{contentId}", 0.0),
+            SamplingRule("third", 0.0, url_path="/content/{contentId}", priority=3),
+            SamplingRule("first", 1.0, url_path="/courses", http_method="POST", priority=1),
+            SamplingRule("second", 1.0, url_path="/content/{contentId}", priority=2),
         ),
     )
     tracer = tracer_with(rules, InMemoryEmitter())
@@ -135,11 +135,11 @@ def test_every_rate_out_of_range_is_named() -> None:
         SamplingRules(
             default_rate=1.5,
             rules=(
-                SamplingRule("/courses", -0.1),
-                SamplingRule("/content", 0.5),
-                SamplingRule("/progress", float("nan"), method="PUT"),
+                SamplingRule("reads", -0.1),
+                SamplingRule("content", 0.5),
+                SamplingRule("writes", float("nan"), http_method="PUT"),
             ),
         )
-    assert "* /courses" in str(caught.value)
-    assert "PUT /progress" in str(caught.value)
-    assert "/content" not in str(caught.value)
+    assert "rule reads: FixedRate" in str(caught.value)
+    assert "rule writes: FixedRate" in str(caught.value)
+    assert "content" not in str(caught.value)

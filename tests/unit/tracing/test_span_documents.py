@@ -92,6 +92,7 @@ async def test_a_segment_as_it_arrives_at_the_daemon(
         "course_id": "asyncio",
         "languages": "de, fr",
         "odd_key_": 3,
+        "user": "u-1",
     }
     assert document["metadata"] == {"default": {"feature": "search"}}
     assert document["in_progress"] is False
