@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from libs.tracing import pseudonym
 from libs.tracing.testing import UdpCollector, walk
 from tests.system.exchange import Answer, ask
 from tests.system.logs import logged
@@ -155,6 +156,7 @@ async def test_a_journey_is_one_trace_of_one_tree_a_request(traced: Traced) -> N
     segments = await traced.of(root, len(answers))
     assert len(segments) == len(answers)
 
+    user = pseudonym(traced.platform.document["users"]["learner-a"]["sub"])
     calls = {}
     for (operation, answer), segment in zip(answers, segments, strict=True):
         service = service_of(operation)
@@ -163,6 +165,11 @@ async def test_a_journey_is_one_trace_of_one_tree_a_request(traced: Traced) -> N
         assert "type" not in segment  # a segment, not a part of one that came by itself
         assert segment["annotations"]["operation"] == operation
         assert segment["annotations"]["route"] == operation.partition(" ")[2]
+        # By these two a user's requests and a course's are found, in whichever service they were.
+        course = {"course": "tides"} if "{courseId}" in operation else {}
+        assert segment["annotations"].items() >= {**course, "user": user}.items()
+        assert segment["user"] == user
+        assert ("course" in segment["annotations"]) is bool(course)
         assert segment["http"]["response"]["status"] == answer.status
         assert not {"error", "fault", "throttle"} & segment.keys()
         # The answer names the segment, so that what the client does next can hang below it.
@@ -236,7 +243,8 @@ async def test_an_update_that_loses_a_race_is_no_fault(traced: Traced) -> None:
         operations(segment)
         assert not any("fault" in entity for entity in walk(segment))
         assert "error" not in segment
-        # Nor is in what DynamoDB said about them.
+        assert segment["annotations"].pop("course") == "sql"
+        # Nothing else of the request is there, nor of what DynamoDB said about it.
         assert not any(word in json.dumps(segment) for word in ("sql", "device-"))
 
 
@@ -307,7 +315,9 @@ async def test_nothing_private_is_in_any_segment(traced: Traced) -> None:
         delivery["etag"].strip('"'),
         *(value for _, _, value in (part.partition("=") for part in signed) if len(value) > 15),
         # Ids and words of paths, queries and bodies.
-        "tides",
+        user["sub"],
+        "tides-1-1",
+        "Tides",
         DEVICE,
         str(POSITION),
         "attachment",
@@ -316,11 +326,11 @@ async def test_nothing_private_is_in_any_segment(traced: Traced) -> None:
         "status=",
     }
     for segment in segments:
-        # X-Ray finds a user's requests by this field; the user's id is nowhere else.
-        assert segment.pop("user") == user["sub"]
+        # The one id that is shown is the course's, in the one place where it is searched for.
+        if "{courseId}" in segment["annotations"]["route"]:
+            assert segment["annotations"].pop("course") == "tides"
         text = json.dumps(segment)
-        assert [word for word in private if word in text] == []
-        assert user["sub"] not in text
+        assert [word for word in private | {"tides"} if word in text] == []
         url = segment["http"]["request"]["url"]
         assert url == traced.platform.gateway + segment["annotations"]["route"]
 

@@ -227,6 +227,7 @@ async def test_a_damaged_row_is_logged_with_its_rule() -> None:
             ) as response,
         ):
             body = await response.json()
+            trace_id = response.headers["X-Amzn-Trace-Id"][5:40]
     assert response.status == 500
     assert body == {
         "type": "https://lyceum.example/problems/internal_error",
@@ -236,6 +237,7 @@ async def test_a_damaged_row_is_logged_with_its_rule() -> None:
         "instance": "/content/damaged",
         "code": "internal_error",
         "requestId": "look-me-up",
+        "traceId": trace_id,
     }
     (error,) = (event for event in events if event["event"] == "unhandled_error")
     assert error["requestId"] == "look-me-up"

@@ -43,9 +43,12 @@ async def test_ids_that_cannot_exist(target: str) -> None:
     world = World()
     async with running(world) as service, service.request("GET", target) as response:
         body = await response.json()
-        request_id = response.headers["X-Request-Id"]
+        ids = {
+            "requestId": response.headers["X-Request-Id"],
+            "traceId": response.headers["X-Amzn-Trace-Id"][5:40],
+        }
     assert (response.status, response.content_type) == (400, "application/problem+json")
-    assert body == {**INVALID_PATH, "instance": target, "requestId": request_id}
+    assert body == {**INVALID_PATH, "instance": target, **ids}
     assert world.contents.reads == 0
 
 

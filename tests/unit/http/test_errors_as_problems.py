@@ -10,7 +10,7 @@ from libs.logging.testing import captured_logs
 from libs.tracing.testing import recording_tracer
 from tests.unit.http.sample_app import Client, Sample, lines, running
 
-MEMBERS = ["type", "title", "status", "detail", "instance", "code", "requestId"]
+MEMBERS = ["type", "title", "status", "detail", "instance", "code", "requestId", "traceId"]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_exceptions(
     problem = await answer.json()
     assert answer.status == status
     assert answer.content_type == "application/problem+json"
-    assert list(problem)[:7] == MEMBERS
+    assert list(problem)[:8] == MEMBERS
     assert problem["type"] == f"https://lyceum.example/problems/{code}"
     assert (problem["status"], problem["code"]) == (status, code)
     assert (problem["instance"], problem["requestId"]) == (f"/raise/{name}", "r-1")
@@ -50,7 +50,8 @@ async def test_exceptions(
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Request-Id"] == "r-1"
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-    assert answer.headers["X-Amzn-Trace-Id"].startswith("Root=1-")
+    assert problem["traceId"].startswith("1-")
+    assert answer.headers["X-Amzn-Trace-Id"].startswith(f"Root={problem['traceId']};")
     for word in (b"Traceback", b"hunter2", b"Error(", b".py", b"dynamodb", b"things:read"):
         assert word not in answer.body
 

@@ -37,6 +37,7 @@ async def test_what_is_no_request_gets_a_problem_and_one_line(client: Client, da
     problem = json.loads(body)
     assert (problem["status"], problem["code"]) == (400, "malformed_request")
     assert problem["requestId"].encode() == headers[b"x-request-id"]
+    assert "traceId" not in problem, "no layer has seen it, so there is no trace"
     assert headers[b"cache-control"] == b"no-store"
     assert headers[b"server"] == b"lyceum"
     assert b"Traceback" not in body
