@@ -1,8 +1,7 @@
 """The trace headers: X-Ray's own and W3C's. Reads what anybody may send, so it trusts nothing."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 TRACE_HEADER: Final = "X-Amzn-Trace-Id"
 
@@ -17,10 +16,16 @@ _TRACEPARENT: Final = re.compile(
 # What the X-Ray SDKs send for a trace they did not keep.
 _NO_TRACE: Final = "1-00000000-000000000000000000000000"
 _NO_SPAN: Final = "0000000000000000"
+# The header as all but all of them are: a load balancer's or gateway's, and that of AWS's SDKs.
+_USUAL: Final = re.compile(
+    r"Root=(1-(?!0{8}-0{24})[0-9a-f]{8}-[0-9a-f]{24})"
+    r"(?:;Parent=((?!0{16})[0-9a-f]{16}))?(?:;Sampled=([01]))?",
+    re.ASCII,
+)
+_DECISIONS: Final = {"1": True, "0": False}
 
 
-@dataclass(frozen=True, slots=True)
-class TraceHeader:
+class TraceHeader(NamedTuple):
     """What a caller said about the trace that this request belongs to.
 
     trace_id: X-Ray form `1-<8 hex>-<24 hex>`, or None where only a decision was sent.
@@ -33,8 +38,7 @@ class TraceHeader:
     sampled: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """Where the running code is: the trace, the span that new ones go under, the decision."""
 
     trace_id: str
@@ -50,24 +54,11 @@ def parse_header(value: str) -> TraceHeader | None:
     are passed over.
     https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
     """
-    if len(value) > _LONGEST_HEADER:
-        return None
-    parts: dict[str, str] = {}
-    for part in value.split(";"):
-        key, _, content = part.strip().partition("=")
-        parts.setdefault(key, content.strip())
-    trace_id = parts.get("Root", "").lower()
-    parent_id = parts.get("Parent", "").lower()
-    sampled = {"1": True, "0": False}.get(parts.get("Sampled", ""))
-    has_trace = _TRACE_ID.fullmatch(trace_id) is not None and trace_id != _NO_TRACE
-    has_parent = has_trace and _SPAN_ID.fullmatch(parent_id) is not None and parent_id != _NO_SPAN
-    if not has_trace and sampled is None:
-        return None
-    return TraceHeader(
-        trace_id=trace_id if has_trace else None,
-        parent_id=parent_id if has_parent else None,
-        sampled=sampled,
-    )
+    usual = _USUAL.fullmatch(value)
+    if usual is not None:
+        trace_id, parent_id, sampled = usual.groups()
+        return TraceHeader(trace_id, parent_id, _DECISIONS.get(sampled))
+    return _parse_parts(value)
 
 
 def format_header(context: TraceContext) -> str:
@@ -94,4 +85,25 @@ def parse_traceparent(value: str) -> TraceHeader | None:
         trace_id=f"1-{trace[:8]}-{trace[8:]}",
         parent_id=parent,
         sampled=bool(int(match["flags"], 16) & 1),
+    )
+
+
+def _parse_parts(value: str) -> TraceHeader | None:
+    if len(value) > _LONGEST_HEADER:
+        return None
+    parts: dict[str, str] = {}
+    for part in value.split(";"):
+        key, _, content = part.strip().partition("=")
+        parts.setdefault(key, content.strip())
+    trace_id = parts.get("Root", "").lower()
+    parent_id = parts.get("Parent", "").lower()
+    sampled = _DECISIONS.get(parts.get("Sampled", ""))
+    has_trace = _TRACE_ID.fullmatch(trace_id) is not None and trace_id != _NO_TRACE
+    has_parent = has_trace and _SPAN_ID.fullmatch(parent_id) is not None and parent_id != _NO_SPAN
+    if not has_trace and sampled is None:
+        return None
+    return TraceHeader(
+        trace_id=trace_id if has_trace else None,
+        parent_id=parent_id if has_parent else None,
+        sampled=sampled,
     )

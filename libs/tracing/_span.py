@@ -94,12 +94,19 @@ NO_SPAN: Final = Span(None)
 class UnrecordedSegment(Span):
     """The whole of an unsampled request: keeps the trace id and the decision, nothing else."""
 
-    __slots__ = ("_token", "child")
+    __slots__ = ("_child", "_token")
 
     def __init__(self, context: TraceContext) -> None:
-        super().__init__(context)
-        self.child: Final = Span(context)
+        self._context = context
+        self._child: Span | None = None
         self._token: Token[CurrentSpan] | None = None
+
+    @property
+    def child(self) -> Span:
+        """The one object that stands for every span within the request."""
+        if self._child is None:
+            self._child = Span(self._context)
+        return self._child
 
     def __enter__(self) -> Self:
         self._token = current_span.set(self)
