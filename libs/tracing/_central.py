@@ -285,7 +285,9 @@ def _object(value: object, name: str) -> Mapping[str, object]:
 
 
 def _objects(answer: Mapping[str, object], name: str) -> Iterator[Mapping[str, object]]:
-    found = answer.get(name) or []
+    found = answer.get(name)
+    if found is None:
+        return
     if not isinstance(found, list) or len(found) > MOST_RULES:
         raise AnswerError(f"{name} must be an array of at most {MOST_RULES}")
     for entry in found:

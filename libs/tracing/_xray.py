@@ -27,10 +27,12 @@ _log: Final = logging.getLogger(__name__)
 
 _NAMESPACES: Final = {
     "aws": "aws",
-    "producer": "aws",  # SNS and SQS are the queues that there are
+    "producer": "aws",
     "client": "remote",
     "internal": "local",
 }
+# A message is handed to SNS or SQS: there is no other queue.
+_AWS_KINDS: Final = frozenset({"aws", "producer"})
 _NAME_CHARACTERS: Final = re.compile(r"[^\w\s.:/%&#=+\\\-@]")
 _ANNOTATION_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9_]")
 _LONGEST_NAME: Final = 200
@@ -181,7 +183,7 @@ def _segment(span: FinishedSpan, service: str, version: str) -> Any:
 
 def _subsegment(span: FinishedSpan, segment: Any) -> Any:
     name = span.name
-    if span.kind == "aws":
+    if span.kind in _AWS_KINDS:
         # X-Ray draws one node for each name: the AWS service, not the operation.
         name = str(span.attributes.get("rpc.service", name))
     subsegment = Subsegment(_name(name), _NAMESPACES[span.kind], segment)
@@ -204,7 +206,7 @@ def _put_attributes(entity: Any, attributes: Mapping[str, AttributeValue], *, ki
             entity.put_http_meta(_HTTP_TEXTS[key], str(value))
         elif key in _HTTP_NUMBERS and isinstance(value, int):
             entity.put_http_meta(_HTTP_NUMBERS[key], value)
-        elif key in _AWS_FIELDS and kind in ("aws", "producer"):
+        elif key in _AWS_FIELDS and kind in _AWS_KINDS:
             aws.update(_aws_field(_AWS_FIELDS[key], value))
         elif key == "http.route":
             entity.put_annotation("route", str(value))
