@@ -108,7 +108,9 @@ def common_parts(settings: ServiceSettings) -> Parts:
         if central is None or settings.tracing_daemon is None:
             yield
             return
-        asking = asyncio.create_task(keep_sampling_fresh(central, settings.tracing_daemon))
+        asking = asyncio.create_task(
+            keep_sampling_fresh(central, settings.tracing_daemon), name="central_sampling"
+        )
         try:
             yield
         finally:

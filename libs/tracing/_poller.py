@@ -47,16 +47,19 @@ class SamplingDaemon(Protocol):
 
 
 class HttpSamplingDaemon:
-    """A daemon at "host:port"; an answer may take 5 s and 512 KiB."""
+    """A daemon at "host:port"; an answer may take `answer_seconds` and 512 KiB."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, address: str, *, answer_seconds: float
+    ) -> None:
         self._session = session
+        self._answer_seconds = answer_seconds
         host, _, port = address.rpartition(":")
         self._url = URL.build(scheme="http", host=host.strip("[]"), port=int(port))
 
     async def ask(self, operation: str, body: Mapping[str, object]) -> object:
         async with (
-            asyncio.timeout(ANSWER_SECONDS),
+            asyncio.timeout(self._answer_seconds),
             self._session.post(
                 self._url / operation,
                 data=json.dumps(body).encode(),
@@ -207,20 +210,21 @@ async def keep_sampling_fresh(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> NoReturn:
     """Keeps `rules` as X-Ray has them, until cancelled: the coroutine of one background task.
 
     daemon_address: "host:port", whose TCP port is asked. The clocks are those of `rules`.
+    answer_seconds: how long an answer may take, to its last byte.
     """
     random = random or random_module.Random()  # noqa: S311 - an id and jitter, no secrets
     # No proxy, no cookie, nothing unpacked, no span.
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
     ) as session:
         await SamplingPoller(
-            HttpSamplingDaemon(session, daemon_address),
+            HttpSamplingDaemon(session, daemon_address, answer_seconds=answer_seconds),
             rules,
             client_id=f"{random.getrandbits(96):024x}",
             random=random,
