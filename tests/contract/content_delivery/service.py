@@ -15,6 +15,7 @@ from libs.auth import AuthSettings, KeysUnavailableError, Principal
 from libs.auth.testing import TokenIssuer
 from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
 from libs.http import ServiceInfo, Verifier, serve
+from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 from services.content_delivery.app import Dependencies, Storage, create_app
 from services.content_delivery.config import Config
@@ -140,13 +141,15 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    world: World | None = None, *, configured: Callable[[Config], Config] = lambda config: config
+    world: World | None = None,
+    *,
+    configured: Callable[[Config], Config] = lambda config: config,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Service]:
     """The service on a free port, with `usual_rows` unless the world brings rows of its own."""
     found = world or World()
     if not found.contents.rows:
         usual_rows(found)
-    tracer, _ = recording_tracer()
 
     @asynccontextmanager
     async def storage() -> AsyncIterator[Storage]:
@@ -160,7 +163,7 @@ async def running(
         dependencies=Dependencies(
             open_storage=storage,
             verifier=_Verifier(found),
-            tracer=tracer,
+            tracer=tracer or recording_tracer()[0],
             breakers=CircuitBreakerRegistry(),
             clock=lambda: NOW + timedelta(seconds=found.seconds),
             monotonic=lambda: found.seconds,

@@ -18,6 +18,7 @@ from yarl import URL
 from libs.auth.testing import TokenIssuer
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import Verifier, serve
+from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 from services.course_catalog.api.handlers import CATALOG, Catalog
 from services.course_catalog.app import Dependencies, create_app
@@ -124,12 +125,12 @@ async def running_catalog(
     settings: Mapping[str, str] | None = None,
     verifier: Verifier | None = None,
     failing: bool = False,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[RunningCatalog]:
     """Serve a catalog of `courses`; loaded, unless the store is `failing` from the start."""
     running = RunningCatalog()
     await running.add(*courses)
     running.repository.failing = failing
-    tracer, _ = recording_tracer()
 
     @asynccontextmanager
     async def repository() -> AsyncIterator[CourseRepository]:
@@ -143,7 +144,7 @@ async def running_catalog(
         dependencies=Dependencies(
             open_repository=repository,
             verifier=verifier or running.issuer.verifier(),
-            tracer=tracer,
+            tracer=tracer or recording_tracer()[0],
             breakers=CircuitBreakerRegistry(),
             now=lambda: instant(30),
             monotonic=lambda: running.seconds,

@@ -19,7 +19,7 @@ from libs.auth.testing import TokenIssuer
 from libs.aws import DependencyUnavailable
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import Verifier, serve
-from libs.tracing import SamplingRules, create_tracer
+from libs.tracing import SamplingRules, Tracer, create_tracer
 from services.progress_tracking.app import Dependencies, create_app
 from services.progress_tracking.config import Config
 from services.progress_tracking.domain.outline import Outline
@@ -116,6 +116,7 @@ async def running(
     *,
     variables: Mapping[str, str] | None = None,
     verifier: Verifier | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Service]:
     """The service, answering on a free port of 127.0.0.1."""
     service = Service(repository=repository or MemoryProgressRepository())
@@ -127,7 +128,8 @@ async def running(
     dependencies = Dependencies(
         open_repository=open_repository,
         verifier=verifier or service.issuer.verifier(),
-        tracer=create_tracer(
+        tracer=tracer
+        or create_tracer(
             service="progress_tracking",
             version="0.0.0",
             daemon_address=None,
