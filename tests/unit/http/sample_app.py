@@ -104,6 +104,7 @@ class Sample:
             web.get("/things/{thingId}", self.get_thing),
             web.put("/things/{thingId}", self.put_thing),
             web.patch("/things/{thingId}", self.patch_thing),
+            web.get("/courses/{courseId}/contents/{contentId}", self.get_content),
             web.get("/raise/{name}", self.fail),
             web.get("/me", self.me),
             web.get("/admin", self.admin),
@@ -164,6 +165,10 @@ class Sample:
             self.events.append("cancelled")
             raise
         return json_response(request, {"held": True}, cache_control="no-store")
+
+    async def get_content(self, request: web.Request) -> web.StreamResponse:
+        ids = [path_identifier(request, name) for name in ("courseId", "contentId")]
+        return json_response(request, ids, cache_control="no-store")
 
     async def fail(self, request: web.Request) -> web.StreamResponse:
         failures: dict[str, Callable[[], Exception]] = {

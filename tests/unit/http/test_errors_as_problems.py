@@ -50,7 +50,7 @@ async def test_exceptions(
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Request-Id"] == "r-1"
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-    assert problem["traceId"].startswith("1-")
+    assert str(problem["traceId"]).startswith("1-")
     assert answer.headers["X-Amzn-Trace-Id"].startswith(f"Root={problem['traceId']};")
     for word in (b"Traceback", b"hunter2", b"Error(", b".py", b"dynamodb", b"things:read"):
         assert word not in answer.body
