@@ -1,10 +1,13 @@
 """Spans with OpenTelemetry's names become X-Ray documents with X-Ray's."""
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import libs.tracing
 from libs.tracing import SamplingRules, TraceHeader, Tracer, create_tracer
 from libs.tracing.testing import Document, InMemoryEmitter, UdpCollector, recording_tracer, walk
 
@@ -375,3 +378,19 @@ def test_the_collectors_walk_yields_parents_first() -> None:
         ("b", "a"),
         ("c", "b"),
     ]
+
+
+def test_nobody_but_those_that_the_record_of_the_decision_names_knows_x_rays_documents() -> None:
+    """docs/adr/0048 lists what a move to another back end changes."""
+    folder = Path(libs.tracing.__file__).parent
+    importers = {
+        f"{file.name}: {line.strip()}"
+        for file in folder.glob("*.py")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(from|import) .*(_xray\b|_datagrams\b|aws_xray_sdk)", line)
+        and file.name != "_xray.py"
+    }
+    assert importers == {
+        "_tracer.py: from libs.tracing._xray import XRayEmitter",
+        "testing.py: from libs.tracing._xray import documents",
+    }
