@@ -23,9 +23,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 import uvloop
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from libs.http import serve
-from libs.http._keys import DRAIN, Drain
 from libs.http._tracing import tracing_middleware
 from libs.logging import request_context
 from libs.tracing import (
@@ -148,18 +147,13 @@ async def measure(loop: str, daemon: str, sent: str, headers: Mapping[str, str])
         return web.Response()
 
     app = web.Application()
-    app[DRAIN] = Drain()
     app.router.add_get("/courses/{courseId}", answer)
     async with (
-        serve(app, host="127.0.0.1", port=0) as listener,
+        TestServer(app, host="127.0.0.1") as server,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as client,
-        client.get(url(listener.port), headers=headers) as response,
+        client.get(server.make_url("/courses/tides"), headers=headers) as response,
     ):
-        assert response.status == 200
-
-
-def url(port: int) -> str:
-    return f"http://127.0.0.1:{port}/courses/tides"
+        response.raise_for_status()
 
 
 def show(loop: str, sent: str, case: str, microseconds: float, bare: float) -> None:
