@@ -2,7 +2,7 @@
 
 Start: the embedded AWS; what stands in it; the sample courses where they are missing; the three
 services at the same time. The gateway starts meanwhile: it needs their addresses alone. Stop: the gateway, so that nothing new comes in; the services, which finish what
-they have; the embedded AWS, which writes its state.
+they have; the receiver of their traces; the embedded AWS, which writes its state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from deploy.local._environment import (
 )
 from deploy.local._follow import follow
 from deploy.local._gateway import Target, write_configuration
-from deploy.local._ports import port_of, reserve
+from deploy.local._ports import port_of, receive, reserve
 from deploy.local._provision import (
     DEMO_USERS,
     AccessToken,
@@ -59,6 +59,7 @@ from deploy.local._services import (
     gateway_program,
     python_environment,
     service_program,
+    traces_program,
 )
 from deploy.local._state import Claim, StateFolder, write_private
 from deploy.local._supervisor import Program, StartError, Supervisor
@@ -66,6 +67,7 @@ from deploy.local._supervisor import Program, StartError, Supervisor
 _READY_LINE = '{"endpoint"'
 _AWS = "embedded-aws"
 _GATEWAY = "gateway"
+_TRACES = "traces"
 
 
 class PlatformError(Exception):
@@ -83,7 +85,7 @@ class Options:
     Args:
         canaries: for a service, a second target of its traffic.
         cors_origins: web origins that may call the services and play content, besides the gateway's.
-        tracing_daemon: ``host:port`` that takes X-Ray segments.
+        tracing_daemon: ``host:port`` that takes X-Ray segments in the place of our receiver.
         verbose: the processes' logs go to the console too.
     """
 
@@ -153,6 +155,12 @@ class Platform:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._start_gateway())  # needs nothing of the others
+                self._tracing_daemon = self._options.tracing_daemon
+                if self._tracing_daemon is None:
+                    # What is sent before it is ready waits in the socket.
+                    source = self._stack.enter_context(receive())
+                    self._tracing_daemon = f"127.0.0.1:{port_of(source)}"
+                    group.create_task(self._start_traces(source))
                 await self._start_aws()
                 await self._provision()
                 await self._serve_credentials()
@@ -169,7 +177,7 @@ class Platform:
         self._listener.close()
         await self._supervisor.stop_restarting()
         clean = True
-        for names in ((_GATEWAY,), SERVICES, (_AWS,)):
+        for names in ((_GATEWAY,), SERVICES, (_TRACES,), (_AWS,)):
             running = [name for name in names if name in self._supervisor.names]
             if running:
                 with self._console.step(f"stopping {', '.join(running)}"):
@@ -288,7 +296,7 @@ class Platform:
             port=port_of(self._ports[service]),
             cursor_secret=self._claim.cursor_secret(service),
             cors_origins=self._origins(),
-            tracing_daemon=self._options.tracing_daemon,
+            tracing_daemon=self._tracing_daemon,
         )
         provisioned = {
             **self._resources.service_variables(service),
@@ -307,6 +315,15 @@ class Platform:
             await self._first_start(
                 gateway_program(self._folder.gateway.absolute(), self._listener, self._session)
             )
+
+    async def _start_traces(self, source: socket.socket) -> None:
+        try:
+            with self._console.step("traces"):
+                await self._supervisor.start(traces_program(self._folder.traces.absolute(), source))
+        except (StartError, OSError) as error:
+            # Nobody would rather have no platform than one without traces.
+            lines = error.last_lines if isinstance(error, StartError) else ()
+            self._console.warn(" ".join([f"No traces are kept: {error}.", *lines[-1:]]))
 
     def _targets(self, service: str) -> list[Target]:
         canary = self._options.canaries.get(service)
@@ -377,12 +394,14 @@ class Platform:
             logs=self._folder.logs,
             token_seconds=min(token.expires_in_seconds for token in tokens.values()),
             journey=_journey(),
+            tracing_daemon=self._options.tracing_daemon,
         )
         for user, token in tokens.items():
             self._folder.write_header(user, token.token)
         session = {
             "readyLine": self._ready_line,
             "resources": dataclasses.asdict(self._resources),
+            "tracesSentTo": self._options.tracing_daemon,
         }
         write_private(self._folder.session, session)
         write_private(self._folder.platform, ready.document())
@@ -421,6 +440,16 @@ async def fresh_token(folder: StateFolder, user: str) -> AccessToken:
         raise PlatformError(f"no token for {user}: {error}") from error
     folder.write_header(user, token.token)
     return token
+
+
+def traces_sent_to(folder: StateFolder) -> str | None:
+    """The daemon that the platform that runs on this folder sends its traces to, if it keeps none."""
+    try:
+        session = json.loads(folder.session.read_text())
+    except (OSError, ValueError):
+        return None
+    sent_to = session.get("tracesSentTo") if folder.is_in_use() else None
+    return sent_to if isinstance(sent_to, str) else None
 
 
 def _first(errors: BaseExceptionGroup[PlatformError]) -> PlatformError:

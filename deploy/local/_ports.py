@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+# As much of it as the kernel allows: a burst waits there while its reader is busy or started again.
+_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+_TRIES: Final = 50
 
 
 class PortTakenError(Exception):
@@ -38,6 +45,28 @@ def reserve() -> socket.socket:
     that sets SO_REUSEADDR, as asyncio's and uvloop's do, may bind it all the same (socket(7)).
     """
     return _bound(0)
+
+
+@contextmanager
+def receive() -> Iterator[socket.socket]:
+    """A UDP socket on a free port, for a process that inherits it.
+
+    The TCP port of the same number is kept from others: X-Ray's daemon answers questions there, and
+    who asks them must be refused rather than be answered by whoever happens to listen.
+    """
+    for _ in range(_TRIES):
+        with reserve() as twin, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            try:
+                made.bind(("127.0.0.1", port_of(twin)))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            made.setblocking(False)
+            yield made
+            return
+    raise OSError(errno.EADDRINUSE, "no port is free for both TCP and UDP")
 
 
 def port_of(bound: socket.socket) -> int:

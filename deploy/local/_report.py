@@ -49,6 +49,7 @@ class Ready:
     logs: Path
     token_seconds: int
     journey: Journey | None
+    tracing_daemon: str | None = None
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints and ``platform.json`` holds."""
@@ -153,7 +154,10 @@ class Console:
         ]
         addresses = {"gateway": platform.gateway, **platform.services, "AWS": platform.aws}
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
-        lines += [f"  {'logs':<18} {platform.logs}", ""]
+        lines += [f"  {'logs':<18} {platform.logs}"]
+        sent_to = platform.tracing_daemon
+        lines += [f"  {'traces':<18} {f'sent to {sent_to}' if sent_to else f'{COMMAND} -- traces'}"]
+        lines.append("")
         lines.append(self._heading("Demo users"))
         for name, user in platform.users.items():
             lines += ["", f"  {self._out(_BOLD, name)}  sub {user.subject}", user.access_token]

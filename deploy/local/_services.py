@@ -1,4 +1,4 @@
-"""The three services and the gateway as programs: command, environment, and when they are ready.
+"""The three services, the gateway and the traces' receiver as programs: command, environment, and when they are ready.
 
 A service gets exactly the environment variables it would get on AWS, from here instead of from a
 task definition. Nothing in it is told that this is not AWS.
@@ -105,6 +105,25 @@ def gateway_program(
         ready=_answers(session, f"http://127.0.0.1:{port_of(listener)}/", status=404),
         inherited=[listener.fileno()],
         stop_seconds=DRAIN_SECONDS + 10,
+    )
+
+
+def traces_program(folder: Path, source: socket.socket) -> Program:
+    """The receiver of the services' segments, on a UDP socket that it inherits."""
+
+    async def is_receiving(output: str) -> bool:
+        return "receiving\n" in output
+
+    return Program(
+        name="traces",
+        command=[
+            *(sys.executable, "-m", "deploy.local._traces"),
+            *("--fd", str(source.fileno())),
+            *("--folder", str(folder)),
+        ],
+        environment=python_environment(),
+        ready=is_receiving,
+        inherited=[source.fileno()],
     )
 
 

@@ -13,6 +13,7 @@
       gateway.json           what the gateway routes where (see _gateway/_configuration.py)
       aws/                   all that the embedded AWS keeps (see embedded_aws/_state.py)
       logs/                  a file a process; the last run's end in .1
+      traces/                the last traces (see _traces/_log.py); they stay after a stop
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _OURS = frozenset(
         "samples",
         "secrets.json",
         "session.json",
+        "traces",
     }
 )
 
@@ -66,6 +68,10 @@ class StateFolder:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def traces(self) -> Path:
+        return self.root / "traces"
 
     @property
     def gateway(self) -> Path:
@@ -194,7 +200,7 @@ class Claim:
 
     def prepare(self) -> None:
         """Makes the folders, and removes what only a running platform has."""
-        for name in ("aws", "headers", "logs"):
+        for name in ("aws", "headers", "logs", "traces"):
             (self._folder.root / name).mkdir(mode=0o700, exist_ok=True)
         for path in (self._folder.platform, self._folder.session):
             path.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """Starts the whole platform on this machine, and stops it. See README.md beside this file.
 
 Exit codes: 0 stopped cleanly, 1 it could not start or something had to be killed, 2 it was called
-wrongly: an argument, a taken port, a state folder in use.
+wrongly: an argument, a taken port, a state folder in use. Of a command: 0 it gave what was asked for,
+1 it could not (the platform does not run), 2 it was called wrongly: an argument, an unknown trace.
 """
 
 from __future__ import annotations
@@ -16,17 +17,26 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from deploy.local._gateway import Target
-from deploy.local._platform import Options, Platform, PlatformError, fresh_token
+from deploy.local._platform import (
+    Options,
+    Platform,
+    PlatformError,
+    fresh_token,
+    traces_sent_to,
+)
 from deploy.local._ports import PortTakenError, listen
 from deploy.local._provision import DEMO_USERS, PREFIXES
 from deploy.local._report import COMMAND, Console
 from deploy.local._state import DEFAULT_FOLDER, StateError, StateFolder
+from deploy.local._traces import Platform as TracedPlatform
+from deploy.local._traces import add_arguments, query_of, show_traces
 
 _EXAMPLES = f"""examples:
   {COMMAND}                            on port 8080, state in .lyceum/
   {COMMAND} -- --port 0 --fresh        on a free port, starting empty
   {COMMAND} -- --json                  one line of JSON when it is ready
   {COMMAND} -- token learner-a         a fresh token, while it runs
+  {COMMAND} -- traces                  the last traces; traces --help says more
   {COMMAND} -- --canary course_catalog=10@http://127.0.0.1:9000
                                        10 % of the catalog's requests go elsewhere
 """
@@ -39,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(sys.stdout, sys.stderr, as_json=getattr(options, "json", False))
     if options.command == "token":
         return _token(folder, options.user, console)
+    if options.command == "traces":
+        return _traces(folder, options, console)
     try:
         with folder.claim() as claim, listen(options.port) as listener:
             if options.fresh:
@@ -93,6 +105,18 @@ def _token(folder: StateFolder, user: str, console: Console) -> int:
     return 0
 
 
+def _traces(folder: StateFolder, options: argparse.Namespace, console: Console) -> int:
+    return show_traces(
+        folder.traces,
+        options.query,
+        TracedPlatform(folder.root, COMMAND, folder.is_in_use(), traces_sent_to(folder)),
+        as_json=options.json,
+        output=sys.stdout,
+        say=console.note,
+        fail=console.failed,
+    )
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="up.py",
@@ -131,7 +155,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a web origin that may call the services; may be repeated",
     )
     parser.add_argument(
-        "--xray", type=_address, metavar="HOST:PORT", help="send every trace to this daemon (UDP)"
+        "--xray",
+        type=_address,
+        metavar="HOST:PORT",
+        help="send every trace to this daemon (UDP) instead of keeping it for traces",
     )
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     token = commands.add_parser("token", help="print a fresh token of a demo user")
@@ -140,7 +167,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--state", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=state_help
     )
     token.add_argument("user", choices=list(DEMO_USERS), metavar="USER")
-    return parser.parse_args(arguments)
+    traces = commands.add_parser("traces", help="show the last traces, or one as a waterfall")
+    traces.add_argument(
+        "--state", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=state_help
+    )
+    add_arguments(traces, COMMAND)
+    options = parser.parse_args(arguments)
+    if options.command == "traces":
+        options.query = query_of(traces, options)
+    return options
 
 
 def _port(text: str) -> int:

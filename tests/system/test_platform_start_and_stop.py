@@ -20,7 +20,7 @@ from tests.system.platform_process import RunningPlatform, is_alive, run_up, unt
 
 pytestmark = pytest.mark.timeout(600)
 
-PROCESSES = 5  # the embedded AWS, three services, the gateway
+PROCESSES = 6  # the embedded AWS, three services, the gateway, the receiver of their traces
 
 Start = Callable[..., RunningPlatform]
 

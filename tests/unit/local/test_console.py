@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -75,6 +76,17 @@ def test_the_table_names_everything(platform: Ready) -> None:
     ):
         assert expected in text
     assert "\x1b" not in text
+
+
+def test_where_the_traces_are_is_said(platform: Ready) -> None:
+    for daemon, said in (
+        (None, "  traces             ./pantsw run deploy/local/up.py -- traces\n"),
+        ("127.0.0.1:2000", "  traces             sent to 127.0.0.1:2000\n"),
+    ):
+        output = io.StringIO()
+        ready = dataclasses.replace(platform, tracing_daemon=daemon)
+        Console(output, io.StringIO(), as_json=False, clock=ticking).ready(ready)
+        assert said in output.getvalue()
 
 
 def test_the_journey_is_a_single_line() -> None:

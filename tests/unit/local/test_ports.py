@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deploy.local._ports import PortTakenError, listen, port_of, reserve
+from deploy.local._ports import PortTakenError, listen, port_of, receive, reserve
 
 
 def test_a_reserved_port_can_be_listened_on_by_a_server_that_reuses_addresses() -> None:
@@ -24,6 +24,18 @@ def test_a_taken_port_is_one_clear_line() -> None:
     assert str(caught.value).startswith("port ")
     assert "is taken" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_who_asks_the_receiver_by_tcp_is_refused() -> None:
+    with receive() as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        address = receiver.getsockname()
+        assert address[0] == "127.0.0.1"
+        sender.sendto(b"segment", address)
+        assert receiver.recv(100) == b"segment"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        with pytest.raises(OSError, match="in use"), socket.socket() as other:
+            other.bind(address)
 
 
 def test_only_this_machine_is_listened_to() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from deploy.local._ports import receive
 from deploy.local._services import (
     SERVICES,
     ServiceSettings,
@@ -15,6 +16,7 @@ from deploy.local._services import (
     python_environment,
     service_program,
     service_version,
+    traces_program,
 )
 
 SETTINGS = ServiceSettings(
@@ -58,6 +60,16 @@ async def test_tracing_is_told_only_where_something_listens() -> None:
         program = service_program("course_catalog", traced, {}, session)
     assert program.environment["CATALOG_TRACING_DAEMON"] == "127.0.0.1:2000"
     assert program.environment["CATALOG_TRACING_RATE"] == "1"
+
+
+async def test_the_receiver_of_traces_inherits_its_socket(tmp_path: Path) -> None:
+    with receive() as source:
+        program = traces_program(tmp_path, source)
+        assert program.inherited == [source.fileno()]
+        assert program.command[1:3] == ["-m", "deploy.local._traces"]
+        assert program.environment == python_environment()
+        assert not await program.ready("")
+        assert await program.ready("receiving\n")
 
 
 def test_python_finds_the_code_and_little_else() -> None:

@@ -31,7 +31,7 @@ def test_it_is_private(folder: StateFolder) -> None:
         assert mode(folder.root) == 0o700
         for name in ("secrets.json", "platform.json", "lock", "headers/author"):
             assert mode(folder.root / name) == 0o600, name
-        for name in ("logs", "aws", "headers"):
+        for name in ("logs", "aws", "headers", "traces"):
             assert mode(folder.root / name) == 0o700, name
 
 
@@ -101,6 +101,7 @@ def test_a_fresh_start_forgets_everything(folder: StateFolder) -> None:
         assert len(before) >= 32
         (folder.aws / "tables.json").write_text("{}")
         folder.samples.write_text("digest")
+        (folder.traces / "segments.jsonl").write_text("")
         claim.clear()
         assert [path.name for path in folder.root.iterdir()] == ["lock"]
         claim.prepare()
@@ -112,5 +113,7 @@ def test_what_only_a_running_platform_has_goes_with_it(folder: StateFolder) -> N
         claim.prepare()
         write_private(folder.platform, {"gateway": "http://127.0.0.1:1"})
         write_private(folder.session, {})
+        (folder.traces / "segments.jsonl").write_text("")
+    assert (folder.traces / "segments.jsonl").exists()  # also after a stop they can be looked at
     assert not folder.platform.exists()
     assert not folder.session.exists()
