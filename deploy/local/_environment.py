@@ -52,13 +52,19 @@ def embedded_aws_python(
         return Path(ready)
     environment = _cache_folder(variables) / _identity(lock)
     python = environment / "bin" / "python"
-    if python.exists():
-        return python
-    environment.parent.mkdir(parents=True, exist_ok=True)
-    with open(environment.with_suffix(".lock"), "w", encoding="ascii") as building:
-        fcntl.flock(building, fcntl.LOCK_EX)
-        if not python.exists():
-            _build(environment, lock, interpreter, variables)
+    try:
+        if python.exists():
+            return python
+        environment.parent.mkdir(parents=True, exist_ok=True)
+        with open(environment.with_suffix(".lock"), "w", encoding="ascii") as building:
+            fcntl.flock(building, fcntl.LOCK_EX)
+            if not python.exists():
+                _build(environment, lock, interpreter, variables)
+    except OSError as error:
+        raise EnvironmentBuildError(
+            f"the embedded AWS's environment can not be kept in {environment.parent}"
+            f" ({error.strerror or error}); XDG_CACHE_HOME names another folder"
+        ) from error
     return python
 
 
@@ -95,7 +101,14 @@ def embedded_aws_variables(variables: Mapping[str, str] | None = None) -> dict[s
 def _cache_folder(variables: Mapping[str, str]) -> Path:
     if base := variables.get("XDG_CACHE_HOME"):
         return Path(base) / "lyceum" / "embedded_aws"
-    return Path.home() / ".cache" / "lyceum" / "embedded_aws"
+    try:
+        home = Path(variables.get("HOME") or Path.home())
+    except RuntimeError as error:  # nor does the system know one of this user
+        raise EnvironmentBuildError(
+            "there is no folder to keep the embedded AWS's environment in: HOME is not set;"
+            " XDG_CACHE_HOME names one"
+        ) from error
+    return home / ".cache" / "lyceum" / "embedded_aws"
 
 
 def _identity(lock: Path) -> str:

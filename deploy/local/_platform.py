@@ -169,9 +169,15 @@ class Platform:
                 await self._load_samples()
                 for service in SERVICES:
                     group.create_task(self._start_service(service))
-        except* PlatformError as errors:
-            raise _first(errors) from None
-        return self._publish(tokens.result())
+        except* (PlatformError, OSError) as errors:
+            error = _first(errors)
+            raise (
+                PlatformError(reason_of(error)) if isinstance(error, OSError) else error
+            ) from None
+        try:
+            return self._publish(tokens.result())
+        except OSError as error:
+            raise PlatformError(reason_of(error)) from error
 
     async def _stop(self) -> bool:
         self._listener.close()
@@ -436,9 +442,11 @@ async def fresh_token(folder: StateFolder, user: str) -> AccessToken:
     aws = EmbeddedAws.from_ready_line(session["readyLine"])
     try:
         token = await access_token(aws, Resources(**resources), state=folder.root, user=user)
+        folder.write_header(user, token.token)
     except (BotoCoreError, ClientError) as error:
         raise PlatformError(f"no token for {user}: {error}") from error
-    folder.write_header(user, token.token)
+    except OSError as error:
+        raise PlatformError(reason_of(error)) from error
     return token
 
 
@@ -452,7 +460,15 @@ def traces_sent_to(folder: StateFolder) -> str | None:
     return sent_to if isinstance(sent_to, str) else None
 
 
-def _first(errors: BaseExceptionGroup[PlatformError]) -> PlatformError:
+def reason_of(error: OSError) -> str:
+    """What the system says, in one line: `.lyceum/lock: No space left on device`."""
+    reason = error.strerror or " ".join(str(error).split())
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _first(
+    errors: BaseExceptionGroup[PlatformError | OSError],
+) -> PlatformError | OSError:
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 

@@ -119,8 +119,12 @@ class StateFolder:
         except StateError:
             os.close(descriptor)
             raise
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:  # a full disk
+            os.close(descriptor)
+            raise OSError(error.errno, error.strerror, str(self.root / "lock")) from error
         return Claim(self, descriptor)
 
     def _lock(self, descriptor: int) -> None:
@@ -224,10 +228,14 @@ def write_private(path: Path, content: Mapping[str, object]) -> None:
 
 def _write(path: Path, text: str) -> None:
     draft = path.with_name(path.name + ".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as error:
+        # Where it was written to it is known by a number alone.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _is_alive(process_id: int) -> bool:

@@ -22,6 +22,7 @@ from deploy.local._platform import (
     Platform,
     PlatformError,
     fresh_token,
+    reason_of,
     traces_sent_to,
 )
 from deploy.local._ports import PortTakenError, listen
@@ -60,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (PortTakenError, StateError) as error:
         console.failed(str(error))
         return 2
+    except OSError as error:  # a full disk
+        console.failed(reason_of(error))
+        return 1
 
 
 def _up(platform: Platform, console: Console) -> int:

@@ -145,6 +145,25 @@ def test_a_ready_environment_can_be_named(tmp_path: Path) -> None:
         embedded_aws_python({PYTHON_VARIABLE: str(tmp_path / "missing")})
 
 
+def test_without_a_home_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(EnvironmentBuildError) as failure:
+        embedded_aws_python({"PATH": "/bin"})
+    assert str(failure.value).endswith("HOME is not set; XDG_CACHE_HOME names one")
+
+
+def test_a_cache_that_can_not_be_written_is_one_line(tmp_path: Path, empty_lock: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentBuildError) as failure:
+        embedded_aws_python(cached_in(tmp_path / "file"), lock=empty_lock)
+    said = str(failure.value)
+    assert "(Not a directory); XDG_CACHE_HOME names another folder" in said
+    assert "\n" not in said
+
+
 def test_every_package_of_the_lock_is_held_by_a_hash() -> None:
     lines = LOCK.read_text(encoding="utf-8").splitlines()
     packages = [line for line in lines if line and line[0] not in "# "]
