@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+from deploy.local._state import DEFAULT_FOLDER
 
 COMMAND = "./pantsw run deploy/local/up.py"
 
@@ -156,7 +159,8 @@ class Console:
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
-        lines += [f"  {'traces':<18} {f'sent to {sent_to}' if sent_to else f'{COMMAND} -- traces'}"]
+        traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")
+        lines += [f"  {'traces':<18} {traces}"]
         lines.append("")
         lines.append(self._heading("Demo users"))
         for name, user in platform.users.items():
@@ -164,7 +168,8 @@ class Console:
         hours = platform.token_seconds / 3600
         lines += [
             "",
-            f"  A token is good for {hours:g} h; a fresh one: {COMMAND} -- token learner-a",
+            f"  A token is good for {hours:g} h; a fresh one:"
+            f" {command_on(platform.state, 'token learner-a')}",
         ]
         lines += ["", self._heading("To copy"), "", *examples(platform), ""]
         lines += ["Ctrl-C stops everything and keeps its state.", "", ""]
@@ -208,9 +213,9 @@ def examples(platform: Ready) -> list[str]:
     reader, author = platform.users["learner-a"], platform.users["author"]
     gateway = platform.gateway
     lines = [
-        f"curl -H @{reader.header_file} '{gateway}/courses?limit=5'",
-        f"curl -H @{author.header_file} '{gateway}/courses?status=draft'",
-        f"curl -H @{reader.header_file} {gateway}/progress/me",
+        f"curl -H {_from_file(reader.header_file)} '{gateway}/courses?limit=5'",
+        f"curl -H {_from_file(author.header_file)} '{gateway}/courses?status=draft'",
+        f"curl -H {_from_file(reader.header_file)} {gateway}/progress/me",
     ]
     if platform.journey is not None:
         lines += ["", "# The journey: list, open, play a part of the video, record, read it back."]
@@ -226,18 +231,29 @@ def journey_line(gateway: str, header_file: Path, journey: Journey) -> str:
         rf"\"items\":{{\"{content}\":{{\"completed\":true}}}}}}"
     )
     steps = [
-        f'G={gateway}; H=@{header_file}; curl -sSf -H $H "$G/courses?limit=3"',
+        f'G={gateway}; H={_from_file(header_file)}; curl -sSf -H "$H" "$G/courses?limit=3"',
         "echo",
-        f"curl -sSf -H $H $G/courses/{course}",
+        f'curl -sSf -H "$H" $G/courses/{course}',
         "echo",
-        f"URL=$(curl -sSf -H $H $G/content/{content}"
+        f'URL=$(curl -sSf -H "$H" $G/content/{content}'
         """ | grep -o '"url": *"[^"]*"' | head -n 1 | cut -d '"' -f 4)""",
         'curl -sSf -r 0-1048575 -o /dev/null -w "video: HTTP %{http_code}, %{size_download} bytes\\n"'
         ' "$URL"',
-        f'curl -sSf -X PUT -H $H -H "Content-Type: application/json" -d "{update}"'
+        f'curl -sSf -X PUT -H "$H" -H "Content-Type: application/json" -d "{update}"'
         f" $G/progress/me/{course}",
         "echo",
-        "curl -sSf -H $H $G/progress/me",
+        'curl -sSf -H "$H" $G/progress/me',
         "echo",
     ]
     return " && ".join(steps)
+
+
+def command_on(state: Path, command: str) -> str:
+    """The command for the platform on this state folder, as a line for a shell."""
+    where = "" if state == DEFAULT_FOLDER else f"--state {shlex.quote(str(state))} "
+    return f"{COMMAND} -- {where}{command}"
+
+
+def _from_file(header_file: Path) -> str:
+    """curl's word for a header that stands in a file."""
+    return shlex.quote(f"@{header_file}")

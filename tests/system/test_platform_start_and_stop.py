@@ -115,8 +115,9 @@ def test_the_first_start_serves_and_says_where(start: Start) -> None:
     assert late.stderr.count("\n") == 1
 
 
-def test_the_printed_journey_plays(start: Start) -> None:
-    platform = start()
+def test_the_printed_journey_plays(start: Start, tmp_path: Path) -> None:
+    platform = start("--state", str(tmp_path / "a state; it's here"))
+    platform.state = tmp_path / "a state; it's here"
     course = next(
         item["id"]
         for item in platform.request("/courses?limit=100").json["items"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy.local._report import Console, Journey, Ready, User, journey_line
+from deploy.local._report import COMMAND, Console, Journey, Ready, User, journey_line
 
 
 class Terminal(io.StringIO):
@@ -94,6 +96,28 @@ def test_the_journey_is_a_single_line() -> None:
     assert "\n" not in line
     for part in ("/courses?limit=3", "/courses/tides", "/content/tides-1-1", "-r 0-", "-X PUT"):
         assert part in line
+
+
+def test_lines_to_copy_survive_a_state_folder_of_any_name(platform: Ready) -> None:
+    state = Path("My state; it's here")
+    user = User("sub", "token", state / "headers" / "learner-a")
+    ready = dataclasses.replace(platform, state=state, users=dict.fromkeys(platform.users, user))
+    output = io.StringIO()
+    Console(output, io.StringIO(), as_json=False, clock=ticking).ready(ready)
+    text = output.getvalue()
+    for line in text.splitlines():
+        if line.startswith("curl"):
+            assert shlex.split(line)[:3] == ["curl", "-H", f"@{user.header_file}"]
+        if COMMAND in line:
+            words = shlex.split(line[line.index(COMMAND) :])
+            assert words[3:6] == ["--", "--state", str(state)]
+    assert text.count(COMMAND) == 2
+    (journey,) = (line for line in text.splitlines() if line.startswith("G="))
+    # As a shell takes it apart: one word, whatever is in it.
+    echo = journey.partition("curl")[0] + 'printf "%s" "$H"'
+    said = subprocess.run(["/bin/sh", "-c", echo], capture_output=True, text=True, check=True)
+    assert said.stdout == f"@{user.header_file}"
+    assert "-H $H" not in journey
 
 
 def test_colours_appear_on_terminals_alone(platform: Ready) -> None:
