@@ -94,8 +94,11 @@ async def _run(platform: Platform, console: Console) -> bool:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told_to_stop)
+    # Ignored by whoever started it (nohup): it is to outlive its terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, told_to_stop)
     return await platform.run(stop)
 
 

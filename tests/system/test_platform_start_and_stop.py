@@ -229,6 +229,26 @@ def test_an_embedded_aws_that_dies_comes_back_with_what_the_platform_needs(start
     assert not any(map(is_alive, after))
 
 
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_a_hang_up_stops_it_unless_it_was_started_to_outlive_its_terminal(
+    start: Start, is_ignored: bool
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        platform = start()  # what is ignored stays ignored over exec, as under nohup
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    if not is_ignored:
+        assert platform.signal(signal.SIGHUP) == 0
+        return
+    for process_id in [platform.process.pid, *platform.process_ids]:
+        os.kill(process_id, signal.SIGHUP)
+    assert platform.request("/courses?limit=1").status == 200
+    assert platform.descendants() == platform.process_ids
+    assert "stopping" not in platform.errors
+    assert platform.signal(signal.SIGTERM) == 0
+
+
 class _Canary(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # noqa: N802 - its name
         self.send_response(200)
