@@ -152,6 +152,22 @@ def test_the_traces_stay_after_a_stop_and_not_after_a_fresh_start(tmp_path: Path
             platform.end()
 
 
+def test_a_platform_that_can_not_keep_traces_runs_without(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "state" / "traces" / "segments.jsonl"
+    in_the_way.mkdir(parents=True)
+    platform = RunningPlatform(tmp_path, tmp_path / "state", "--port", "0")
+    try:
+        (said,) = (line for line in platform.errors.splitlines() if "No traces" in line)
+        assert said.startswith("No traces are kept: traces ended with exit code 2. traces: ")
+        assert request(platform, OLD_TRACE, "/courses?limit=1") == 200
+        ended = run_up("traces", "--state", str(platform.state), directory=tmp_path)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "can not be read: " in ended.stderr
+        assert platform.signal(signal.SIGTERM) == 0
+    finally:
+        platform.end()
+
+
 def test_without_a_platform_it_says_what_to_do(tmp_path: Path) -> None:
     ended = run_up("traces", "--state", str(tmp_path / "none"), directory=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
