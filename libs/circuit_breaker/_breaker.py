@@ -9,7 +9,6 @@ Between the checks of `call` and its await nothing suspends, so one event loop n
 A breaker belongs to one event loop.
 """
 
-import asyncio
 import logging
 import time
 from collections import deque
@@ -35,6 +34,7 @@ from libs.circuit_breaker._policy import (
     Outcome,
     every_exception_is_a_failure,
 )
+from libs.circuit_breaker._timeout import SharedTimeout, TimeoutScope
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -84,7 +84,8 @@ class CircuitBreaker:
         self.policy: Final = policy
         self.classify: Final = classify
         self._clock = clock
-        self._timeout = policy.call_timeout_seconds
+        timeout = policy.call_timeout_seconds
+        self._timeout = None if timeout is None else SharedTimeout(timeout)
         self._slow_seconds = policy.slow_call_duration_threshold_seconds
         self._state = _FIRST_STATES[policy.mode]
         self._generation = 0
@@ -147,8 +148,8 @@ class CircuitBreaker:
         """Awaits `function(*args, **kwargs)` when the circuit admits it, and gives its result.
 
         Raises CircuitOpenError without calling the function when the circuit is open, or is
-        half-open with every permit taken, or was forced open. Raises TimeoutError, and counts a failure, when the
-        policy's `call_timeout_seconds` have passed. Whatever the function raises is re-raised
+        half-open with every permit taken, or was forced open. Raises TimeoutError, and counts a
+        failure, when the policy's `call_timeout_seconds` have passed. Whatever the function raises is re-raised
         as it was. A cancellation, and with it the expiry of a time-out outside the breaker,
         counts neither way.
         """
@@ -157,23 +158,23 @@ class CircuitBreaker:
             self._take_permit()
         generation = self._generation
         began = 0.0 if self._slow_seconds is None else self._clock()
-        scope: asyncio.Timeout | None = None
+        scope: TimeoutScope | None = None
         try:
             if self._timeout is None:
                 result = await function(*args, **kwargs)
             else:
-                async with asyncio.timeout(self._timeout) as scope:
+                with self._timeout.scope() as scope:
                     result = await function(*args, **kwargs)
         except BaseException as error:
             outcome = Outcome.IGNORE
             try:
                 if isinstance(error, Exception):
-                    timed_out = scope is not None and scope.expired()
+                    timed_out = scope is not None and scope.expired
                     outcome = Outcome.FAILURE if timed_out else self._outcome_of(error)
             finally:
                 self._settle(generation, outcome, began, holds_permit=holds_permit)
             raise
-        if scope is not None and scope.expired():
+        if scope is not None and scope.expired:
             # The function caught the cancellation and answered all the same: too late to be
             # called healthy, but the answer is the caller's.
             self._settle(generation, Outcome.FAILURE, began, holds_permit=holds_permit)
@@ -197,7 +198,7 @@ class CircuitBreaker:
             # Before the permit is taken: not even a listener that exits can keep one.
             self._deliver_events()
         if self._permits == 0:
-            timeout = self._timeout
+            timeout = self.policy.call_timeout_seconds
             wait = self.policy.open_seconds
             self._reject(wait if timeout is None else min(wait, timeout))
         self._permits -= 1
