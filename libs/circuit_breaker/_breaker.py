@@ -142,6 +142,25 @@ class CircuitBreaker:
             late_outcomes=self._late_outcomes,
         )
 
+    def refuse_unless_admitted(self) -> None:
+        """Raises CircuitOpenError, and counts a rejection, where `call` would now; takes nothing.
+
+        For whoever would wait before the call: there is no queue in front of an open circuit.
+        """
+        state = self._state
+        if state is State.CLOSED or state is State.DISABLED:
+            return
+        if state is State.FORCED_OPEN:
+            self._reject(self.policy.open_seconds)
+        if state is State.OPEN:
+            left = self._open_seconds_left()
+            if left > 0:
+                self._reject(left)
+        elif self._permits == 0:
+            timeout = self.policy.call_timeout_seconds
+            wait = self.policy.open_seconds
+            self._reject(wait if timeout is None else min(wait, timeout))
+
     async def call(
         self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -188,19 +207,12 @@ class CircuitBreaker:
         return result
 
     def _take_permit(self) -> None:
-        if self._state is State.FORCED_OPEN:
-            self._reject(self.policy.open_seconds)
+        self.refuse_unless_admitted()
         if self._state is State.OPEN:
-            left = self._open_seconds_left()
-            if left > 0:
-                self._reject(left)
             self._machine.half_open()
             # Before the permit is taken: not even a listener that exits can keep one.
             self._deliver_events()
-        if self._permits == 0:
-            timeout = self.policy.call_timeout_seconds
-            wait = self.policy.open_seconds
-            self._reject(wait if timeout is None else min(wait, timeout))
+            self.refuse_unless_admitted()
         self._permits -= 1
 
     def _reject(self, retry_after_seconds: float) -> NoReturn:
