@@ -70,7 +70,7 @@ async def test_tasks_inherit_it() -> None:
             await asyncio.sleep(0)
             return remaining()
 
-        assert await asyncio.gather(look(), look()) == [4, 4]
+        assert list(await asyncio.gather(look(), look())) == [4, 4]
         async with asyncio.TaskGroup() as group:
             grouped = group.create_task(look())
         assert grouped.result() == 4
@@ -88,7 +88,7 @@ async def test_a_task_shortens_nobody_elses() -> None:
             return remaining()
 
     with deadline_scope(5, clock=clock):
-        assert await asyncio.gather(hurry(), hurry()) == [1, 1]
+        assert list(await asyncio.gather(hurry(), hurry())) == [1, 1]
         assert remaining() == 5
 
 
