@@ -7,10 +7,12 @@ from libs.aws._errors import (
     ConditionFailed,
     DependencyError,
     DependencyUnavailable,
+    Executed,
     NotFound,
     RequestRejected,
     Throttled,
     classify,
+    classify_failure,
 )
 from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
 from libs.aws._presign import MAX_EXPIRES_SECONDS, PresignedMethod, S3Endpoint, presign
@@ -25,6 +27,7 @@ __all__ = [
     "DependencyError",
     "DependencyUnavailable",
     "DynamoDB",
+    "Executed",
     "NotFound",
     "PresignedMethod",
     "RequestRejected",
@@ -32,6 +35,7 @@ __all__ = [
     "Signer",
     "Throttled",
     "classify",
+    "classify_failure",
     "marshal",
     "marshal_value",
     "open_clients",

@@ -1,11 +1,13 @@
 """The clients: opened once, before readiness, and used for the whole life of the process.
 
-Owns the session, the guarded call (breaker, span, classification) and the operations that the
-services use. Knows no table and no key. A client made per call would cost 50 times the call.
+Owns the session, the guarded call (pipeline, span, classification), which operation may be repeated,
+and the operations that the services use. Knows no table and no key. A client made per call would
+cost 50 times the call.
 """
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -20,11 +22,12 @@ from libs.aws._errors import (
     RequestRejected,
     Throttled,
     classify,
+    classify_failure,
     translate,
 )
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
 from libs.aws._settings import AwsSettings, client_config, s3_config
-from libs.circuit_breaker import CircuitBreaker, CircuitBreakerRegistry
+from libs.resilience import PipelineRegistry, Repeatable, ResiliencePipeline
 from libs.tracing import AttributeValue, Span, Tracer
 
 Service = Literal["dynamodb", "s3"]
@@ -32,7 +35,7 @@ Operation = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class _Guard:
-    """One dependency's calls: through a breaker, in a span, with its errors classified."""
+    """One dependency's calls: through a pipeline, in a span, with their errors classified."""
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class _Guard:
         name: str,
         *,
         settings: AwsSettings,
-        registry: CircuitBreakerRegistry,
+        registry: PipelineRegistry,
         tracer: Tracer,
         credentials: Credentials,
     ) -> None:
@@ -49,21 +52,71 @@ class _Guard:
         self._name = name
         self._region = settings.region
         self._tracer = tracer
-        self.reads = registry.breaker(f"{dependency}:read", settings.breaker, classify)
-        self.writes = registry.breaker(f"{dependency}:write", settings.breaker, classify)
 
-    async def call(
+        def pipeline(operation_class: str) -> ResiliencePipeline:
+            return registry.pipeline(
+                f"{dependency}:{operation_class}",
+                breaker=settings.breaker,
+                bulkhead=settings.bulkhead,
+                retry=settings.retry,
+                budget=settings.retry_budget,
+                classify=classify,
+                classify_failure=classify_failure,
+            )
+
+        self._reads = pipeline("read")
+        self._writes = pipeline("write")
+
+    async def read(
         self,
-        breaker: CircuitBreaker,
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
         attributes: Mapping[str, AttributeValue],
     ) -> dict[str, Any]:
-        """Make one call. Raises ConditionFailed, RequestRejected, DependencyError and
-        CircuitOpenError, and nothing of botocore's."""
+        """As `call`, for what changes nothing."""
+        return await self.call(
+            self._reads, operation, function, params, attributes, Repeatable.ALWAYS
+        )
+
+    async def write(
+        self,
+        operation: str,
+        function: Operation,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, AttributeValue],
+        *,
+        repeatable: bool,
+    ) -> dict[str, Any]:
+        """As `call`. repeatable: whether twice is the same as once; if not, the call is repeated
+        only where the failure shows that nothing was executed."""
+        return await self.call(
+            self._writes,
+            operation,
+            function,
+            params,
+            attributes,
+            Repeatable.ALWAYS if repeatable else Repeatable.ONLY_IF_NOT_EXECUTED,
+        )
+
+    async def call(
+        self,
+        pipeline: ResiliencePipeline,
+        operation: str,
+        function: Operation,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, AttributeValue],
+        repeatable: Repeatable,
+    ) -> dict[str, Any]:
+        """Make one call. Raises ConditionFailed, RequestRejected, DependencyError,
+        CircuitOpenError, BulkheadFullError and DeadlineExceededError, and nothing of botocore's."""
+        attempts = 0
 
         async def send() -> dict[str, Any]:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:
+                span.set_attribute("aws.request.retries", attempts - 1)
             try:
                 await self._credentials.ensure()
                 response = await function(**params)
@@ -92,10 +145,10 @@ class _Guard:
             },
         ) as span:
             try:
-                response = await breaker.call(send)
+                response = await pipeline.call(send, repeatable=repeatable)
             except TimeoutError as error:
-                # The breaker's own time-out, over all attempts; an outer one arrives as a
-                # cancellation and passes through.
+                # The last attempt's own time-out; an outer one arrives as a cancellation and
+                # passes through.
                 raise translate(error, dependency=self._dependency, operation=operation) from error
             except (ConditionFailed, RequestRejected, Throttled) as error:
                 # Errors of the caller's, or of the moment; all else leaves the span as a fault.
@@ -108,13 +161,16 @@ class _Guard:
 class DynamoDB:
     """DynamoDB's item operations, with parameters and answers exactly as in its API.
 
-    Every method raises ConditionFailed, RequestRejected, Throttled, DependencyUnavailable or
-    CircuitOpenError.
+    Every method raises ConditionFailed, RequestRejected, Throttled, DependencyUnavailable,
+    CircuitOpenError, BulkheadFullError or DeadlineExceededError. A write whose answer was lost is
+    not sent again, unless the caller says by `repeatable` that twice is the same as once: its
+    condition could fail on its own first effect.
     """
 
-    def __init__(self, client: Any, guard: _Guard) -> None:
+    def __init__(self, client: Any, guard: _Guard, new_token: Callable[[], str]) -> None:
         self._client = client
         self._guard = guard
+        self._new_token = new_token
 
     async def get_item(self, **params: Any) -> dict[str, Any]:
         """GetItem."""
@@ -140,42 +196,51 @@ class DynamoDB:
         """DescribeTable."""
         return await self._read("DescribeTable", self._client.describe_table, params)
 
-    async def put_item(self, **params: Any) -> dict[str, Any]:
+    async def put_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """PutItem."""
-        return await self._write("PutItem", self._client.put_item, params)
+        return await self._write("PutItem", self._client.put_item, params, repeatable)
 
-    async def update_item(self, **params: Any) -> dict[str, Any]:
+    async def update_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """UpdateItem."""
-        return await self._write("UpdateItem", self._client.update_item, params)
+        return await self._write("UpdateItem", self._client.update_item, params, repeatable)
 
-    async def delete_item(self, **params: Any) -> dict[str, Any]:
+    async def delete_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """DeleteItem."""
-        return await self._write("DeleteItem", self._client.delete_item, params)
+        return await self._write("DeleteItem", self._client.delete_item, params, repeatable)
 
-    async def batch_write_item(self, **params: Any) -> dict[str, Any]:
+    async def batch_write_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """BatchWriteItem; UnprocessedItems are the caller's to send again."""
-        return await self._write("BatchWriteItem", self._client.batch_write_item, params)
-
-    async def transact_write_items(self, **params: Any) -> dict[str, Any]:
-        """TransactWriteItems."""
-        return await self._write("TransactWriteItems", self._client.transact_write_items, params)
-
-    async def _read(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
-        return await self._guard.call(
-            self._guard.reads, operation, function, params, _tables(params)
+        return await self._write(
+            "BatchWriteItem", self._client.batch_write_item, params, repeatable
         )
 
-    async def _write(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
-        return await self._guard.call(
-            self._guard.writes, operation, function, params, _tables(params)
+    async def transact_write_items(self, **params: Any) -> dict[str, Any]:
+        """TransactWriteItems, idempotent for ten minutes by its ClientRequestToken: every attempt
+        carries the same one, the caller's or, without one, a new one."""
+        token = params.get("ClientRequestToken") or self._new_token()
+        return await self._write(
+            "TransactWriteItems",
+            self._client.transact_write_items,
+            {**params, "ClientRequestToken": token},
+            repeatable=True,
+        )
+
+    async def _read(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
+        return await self._guard.read(operation, function, params, _tables(params))
+
+    async def _write(
+        self, operation: str, function: Operation, params: Any, repeatable: bool
+    ) -> dict[str, Any]:
+        return await self._guard.write(
+            operation, function, params, _tables(params), repeatable=repeatable
         )
 
 
 class S3:
     """S3's object operations, with parameters and answers as in its API, and pre-signing.
 
-    Every asynchronous method raises NotFound, RequestRejected, Throttled, DependencyUnavailable
-    or CircuitOpenError.
+    Every asynchronous method raises NotFound, RequestRejected, Throttled, DependencyUnavailable,
+    CircuitOpenError, BulkheadFullError or DeadlineExceededError. `repeatable` as in `DynamoDB`.
     """
 
     def __init__(
@@ -189,7 +254,9 @@ class S3:
 
     async def head_object(self, **params: Any) -> dict[str, Any]:
         """HeadObject: size, type, entity tag, checksums."""
-        return await self._call(self._guard.reads, "HeadObject", self._client.head_object, params)
+        return await self._guard.read(
+            "HeadObject", self._client.head_object, params, _bucket(params)
+        )
 
     async def get_object(self, **params: Any) -> dict[str, Any]:
         """GetObject, with `Body` read whole: for small objects, or a Range of a large one."""
@@ -200,16 +267,26 @@ class S3:
                 response["Body"] = await body.read()
             return response
 
-        return await self._call(self._guard.reads, "GetObject", get_whole_object, params)
+        return await self._guard.read("GetObject", get_whole_object, params, _bucket(params))
 
-    async def put_object(self, **params: Any) -> dict[str, Any]:
+    async def put_object(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """PutObject; `Body` is bytes."""
-        return await self._call(self._guard.writes, "PutObject", self._client.put_object, params)
+        return await self._guard.write(
+            "PutObject",
+            self._client.put_object,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
 
-    async def delete_object(self, **params: Any) -> dict[str, Any]:
+    async def delete_object(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """DeleteObject."""
-        return await self._call(
-            self._guard.writes, "DeleteObject", self._client.delete_object, params
+        return await self._guard.write(
+            "DeleteObject",
+            self._client.delete_object,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
         )
 
     def presign(
@@ -233,17 +310,6 @@ class S3:
         """When the signing credentials end, in UTC; None when they do not."""
         return self._credentials.expire_at()
 
-    async def _call(
-        self,
-        breaker: CircuitBreaker,
-        operation: str,
-        function: Operation,
-        params: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        return await self._guard.call(
-            breaker, operation, function, params, {"aws.s3.bucket": str(params.get("Bucket", ""))}
-        )
-
 
 class Clients:
     """The clients that were asked for; the others raise AttributeError, which is a wiring bug."""
@@ -256,13 +322,15 @@ class Clients:
 async def open_clients(
     settings: AwsSettings,
     *,
-    registry: CircuitBreakerRegistry,
+    registry: PipelineRegistry,
     tracer: Tracer,
     services: Sequence[Service] = ("dynamodb",),
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    new_token: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> AsyncIterator[Clients]:
     """Open the clients of `services` over one session, and close them at the end.
 
+    `new_token` makes the ClientRequestToken of a transaction that has none: 1 to 36 characters.
     Endpoints and credentials come from the SDK's own environment variables and chain. Raises
     DependencyUnavailable when no credentials can be had.
     """
@@ -285,7 +353,7 @@ async def open_clients(
             client = await stack.enter_async_context(
                 session.client("dynamodb", config=client_config(settings))
             )
-            clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"))
+            clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"), new_token)
         if "s3" in services:
             client = await stack.enter_async_context(
                 session.client("s3", config=s3_config(settings))
@@ -308,6 +376,10 @@ async def _background(work: Any) -> AsyncIterator[None]:
             await task
 
 
+def _bucket(params: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    return {"aws.s3.bucket": str(params.get("Bucket", ""))}
+
+
 def _tables(params: Mapping[str, Any]) -> dict[str, AttributeValue]:
     return {"aws.dynamodb.table_names": tuple(sorted(set(_table_names(params))))}
 
@@ -325,5 +397,3 @@ def _note_metadata(span: Span, response: object) -> None:
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     if "RequestId" in metadata:
         span.set_attribute("aws.request_id", str(metadata["RequestId"]))
-    if metadata.get("RetryAttempts"):
-        span.set_attribute("aws.request.retries", int(metadata["RetryAttempts"]))

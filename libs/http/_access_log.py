@@ -11,12 +11,13 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from libs.http._keys import DRAIN, REQUEST_ID
+from libs.http._keys import ABANDONED, DRAIN, REQUEST_ID
 from libs.logging import get_logger, request_context
 
 SERVER = "lyceum"
 # nginx's number for a client that closed the connection first; it is never sent.
 CLIENT_CLOSED_REQUEST = 499
+REQUEST_TIMEOUT = 408
 QUIET_ROUTES = frozenset({"/healthz", "/readyz"})
 UNMATCHED_ROUTE = "unmatched"
 
@@ -49,7 +50,11 @@ def access_log_middleware(
             try:
                 response = await handler(request)
             except (asyncio.CancelledError, ConnectionError):
-                _write(route, CLIENT_CLOSED_REQUEST, clock() - started)
+                if ABANDONED in request:
+                    # Its access line was written with its answer.
+                    _log.warning("abandoned_handler_ended", durationMs=_ms(clock() - started))
+                else:
+                    _write(route, CLIENT_CLOSED_REQUEST, clock() - started)
                 raise
             except web.HTTPException as redirect:
                 redirect.headers["X-Request-Id"] = request_id
@@ -62,7 +67,8 @@ def access_log_middleware(
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Server"] = SERVER
             headers.setdefault("Cache-Control", "no-store")
-            if drain.draining:
+            if drain.draining or response.status == REQUEST_TIMEOUT:
+                # After 408 the rest of that body may still come (RFC 9110, 15.5.9).
                 response.force_close()
             _write(route, response.status, clock() - started)
             return response
@@ -70,8 +76,13 @@ def access_log_middleware(
     return access_log
 
 
+def write_access_line(request: web.Request, status: int, seconds: float) -> None:
+    """The line of a request that is answered outside the layers."""
+    _write(route_template(request), status, seconds)
+
+
 def _write(route: str, status: int, seconds: float) -> None:
-    values = {"status": status, "durationMs": round(seconds * 1000, 3)}
+    values = {"status": status, "durationMs": _ms(seconds)}
     if route in QUIET_ROUTES:
         # Asked every few seconds, and not ready is a state, not an error.
         (_log.debug if status < 400 else _log.info)("request", **values)
@@ -81,6 +92,10 @@ def _write(route: str, status: int, seconds: float) -> None:
         _log.warning("request", **values)
     else:
         _log.info("request", **values)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
 
 
 def _request_id(request: web.Request, new_request_id: Callable[[], str]) -> str:

@@ -10,11 +10,16 @@ from aiohttp import web
 
 from libs.auth import Principal
 from libs.circuit_breaker import CircuitBreakerRegistry
+from libs.resilience import PipelineRegistry
 from libs.tracing import Span
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
 SPAN = web.RequestKey("span", Span)
+BODY_CUT = web.RequestKey("body_cut", bool)
+"""The handler was cancelled while it read the body."""
+ABANDONED = web.RequestKey("abandoned", bool)
+"""The client was answered at the deadline, without the handler, which would not end."""
 
 
 @dataclass(frozen=True)
@@ -50,4 +55,5 @@ class Drain:
 SERVICE = web.AppKey("service", ServiceInfo)
 DRAIN = web.AppKey("drain", Drain)
 BREAKERS = web.AppKey("breakers", CircuitBreakerRegistry)
+PIPELINES = web.AppKey("pipelines", PipelineRegistry)
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)

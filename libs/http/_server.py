@@ -9,16 +9,16 @@ import asyncio
 import contextlib
 import gc
 import signal
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from libs.http._access_log import SERVER, UNMATCHED_ROUTE
+from libs.http._access_log import UNMATCHED_ROUTE
 from libs.http._errors import http_exception_problem
-from libs.http._keys import DRAIN, REQUEST_ID, Drain
-from libs.http._problem import Problem, problem_response
+from libs.http._keys import DRAIN, Drain
+from libs.http._outside import outside_response
+from libs.http._problem import Problem
 from libs.logging import get_logger
 
 # Longer than a load balancer's idle time-out (60 s on AWS), so that it is never the target that
@@ -296,7 +296,7 @@ class ProblemRequestHandler(web.RequestHandler):
                 500, "internal_error", "Something is wrong on our side; the requestId finds it."
             )
             _log.error("unhandled_error", status=500, route=UNMATCHED_ROUTE, exc_info=exc)
-        response = _outside_response(problem, request)
+        response = outside_response(problem, request)
         response.force_close()
         return response
 
@@ -306,17 +306,8 @@ class ProblemRequestHandler(web.RequestHandler):
         """As aiohttp's, once an error that was raised before the first middleware is a problem."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             _log.warning("request", status=resp.status, route=UNMATCHED_ROUTE)
-            resp = _outside_response(http_exception_problem(resp), request)
+            resp = outside_response(http_exception_problem(resp), request)
         return await super().finish_response(request, resp, start_time)
-
-
-def _outside_response(problem: Problem, request: web.BaseRequest) -> web.Response:
-    request_id = request.get(REQUEST_ID) or uuid.uuid4().hex
-    response = problem_response(problem, path=request.rel_url.raw_path, request_id=request_id)
-    response.headers["X-Request-Id"] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Server"] = SERVER
-    return response
 
 
 def _loop_name() -> str:

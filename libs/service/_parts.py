@@ -1,6 +1,6 @@
 """The parts that every service's application stands on, made from its settings.
 
-Owns the wiring of tracer, breakers and token verifier, and what runs beside the requests for
+Owns the wiring of tracer, breakers, pipelines and token verifier, and what runs beside the requests for
 them. A service's `app.py` adds its storage.
 """
 
@@ -19,6 +19,7 @@ from libs.auth import JwksKeySource, TokenVerifier, http_fetch
 from libs.circuit_breaker import BreakerEvent, CircuitBreakerRegistry, StateChanged
 from libs.http import Lifespan, Verifier
 from libs.logging import get_logger
+from libs.resilience import PipelineRegistry
 from libs.service._settings import ServiceSettings
 from libs.tracing import SamplingRules, Tracer, client_trace_config, create_tracer
 
@@ -35,6 +36,7 @@ class Parts:
 
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    pipelines: PipelineRegistry
     verifier: Verifier
     background: Sequence[Lifespan]
     readiness: Mapping[str, Callable[[], bool]]
@@ -70,9 +72,11 @@ def common_parts(settings: ServiceSettings) -> Parts:
         finally:
             tracer.close()
 
+    breakers = CircuitBreakerRegistry(listeners=[_log_state])
     return Parts(
         tracer=tracer,
-        breakers=CircuitBreakerRegistry(listeners=[_log_state]),
+        breakers=breakers,
+        pipelines=PipelineRegistry(breakers),
         verifier=TokenVerifier(settings.auth, keys),
         background=[emission, signing_keys],
         readiness={"keys": lambda: keys.ready},

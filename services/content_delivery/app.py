@@ -15,10 +15,11 @@ from importlib.resources import files
 import yaml
 from aiohttp import web
 
-from libs.aws import AwsSettings, open_clients
+from libs.aws import open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import Lifespan, Verifier
 from libs.http import create_app as create_http_app
+from libs.resilience import PipelineRegistry
 from libs.service import common_parts
 from libs.timestamps import utc_now
 from libs.tracing import Tracer
@@ -53,6 +54,7 @@ class Dependencies:
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    pipelines: PipelineRegistry = field(default_factory=PipelineRegistry)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
     background: Sequence[Lifespan] = ()
@@ -88,6 +90,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
         problems=problems(),
         lifespan=[*parts.background, delivery],
         readiness=parts.readiness,
@@ -109,8 +113,8 @@ def real_dependencies(config: Config) -> Dependencies:
     @asynccontextmanager
     async def storage() -> AsyncIterator[Storage]:
         async with open_clients(
-            AwsSettings(region=config.region, breaker=config.breaker),
-            registry=parts.breakers,
+            config.aws(),
+            registry=parts.pipelines,
             tracer=parts.tracer,
             services=("dynamodb", "s3"),
         ) as clients:
@@ -124,6 +128,7 @@ def real_dependencies(config: Config) -> Dependencies:
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        pipelines=parts.pipelines,
         background=parts.background,
         readiness=parts.readiness,
     )

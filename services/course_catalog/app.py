@@ -17,11 +17,12 @@ from importlib.resources import files
 import yaml
 from aiohttp import web
 
-from libs.aws import AwsSettings, open_clients
+from libs.aws import open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
 from libs.logging import get_logger
+from libs.resilience import PipelineRegistry
 from libs.service import common_parts
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
@@ -54,6 +55,7 @@ class Dependencies:
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    pipelines: PipelineRegistry = field(default_factory=PipelineRegistry)
     now: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
@@ -90,6 +92,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
         problems=problems(),
         lifespan=[*parts.background, catalog],
         readiness={**parts.readiness, "directory": lambda: app[CATALOG].refresher.loaded},
@@ -112,8 +116,8 @@ def real_dependencies(config: Config) -> Dependencies:
     @asynccontextmanager
     async def repository() -> AsyncIterator[CourseRepository]:
         async with open_clients(
-            AwsSettings(region=config.region, breaker=config.breaker),
-            registry=parts.breakers,
+            config.aws(),
+            registry=parts.pipelines,
             tracer=parts.tracer,
             services=("dynamodb",),
         ) as clients:
@@ -124,6 +128,7 @@ def real_dependencies(config: Config) -> Dependencies:
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        pipelines=parts.pipelines,
         background=parts.background,
         readiness=parts.readiness,
     )

@@ -14,10 +14,11 @@ from importlib.resources import files
 import yaml
 from aiohttp import web
 
-from libs.aws import AwsSettings, open_clients
+from libs.aws import open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
+from libs.resilience import PipelineRegistry
 from libs.service import common_parts
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
@@ -42,6 +43,7 @@ class Dependencies:
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
+    pipelines: PipelineRegistry = field(default_factory=PipelineRegistry)
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     background: Sequence[Lifespan] = ()
@@ -79,6 +81,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
         problems=problems(),
         lifespan=[*parts.background, tracking],
         readiness=parts.readiness,
@@ -100,8 +104,8 @@ def real_dependencies(config: Config) -> Dependencies:
     @asynccontextmanager
     async def repository() -> AsyncIterator[ProgressRepository]:
         async with open_clients(
-            AwsSettings(region=config.region, breaker=config.breaker),
-            registry=parts.breakers,
+            config.aws(),
+            registry=parts.pipelines,
             tracer=parts.tracer,
             services=("dynamodb",),
         ) as clients:
@@ -112,6 +116,7 @@ def real_dependencies(config: Config) -> Dependencies:
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
+        pipelines=parts.pipelines,
         background=parts.background,
         readiness=parts.readiness,
     )

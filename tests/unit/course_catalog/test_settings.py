@@ -66,7 +66,10 @@ def test_the_readme_names_every_variable() -> None:
     unknown = [problem for problem in refused.value.problems if "not a known" in problem]
     assert unknown == []
     files = [README.parent / "config.py"]
-    files += [Path("libs/service", f"_{name}.py") for name in ("settings", "breaker_settings")]
+    files += [
+        Path("libs/service", f"_{name}.py")
+        for name in ("settings", "breaker_settings", "resilience_settings")
+    ]
     source = "".join(file.read_text(encoding="utf-8") for file in files)
     read = set(re.findall(r"\(\s*(?:#[^\n]*\n\s*)*\"([A-Z_]+)\"", source))
     assert {f"CATALOG_{name}" for name in read if not name.startswith("AWS_")} == named

@@ -26,6 +26,8 @@ MEMBERS = ["type", "title", "status", "detail", "instance", "code", "requestId"]
         ("throttled", 503, "dependency_unavailable", "7"),
         ("unavailable", 503, "dependency_unavailable", "1"),
         ("timeout", 503, "dependency_unavailable", "1"),
+        ("full", 503, "dependency_unavailable", "2"),
+        ("late", 503, "deadline_exceeded", "1"),
         ("keys", 503, "dependency_unavailable", "13"),
         ("gone", 410, "gone", None),
         ("problem", 409, "thing_conflict", "1"),
