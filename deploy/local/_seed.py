@@ -23,7 +23,8 @@ from typing import Protocol
 
 from deploy.local._samples import SAMPLES_DIRECTORY, ContentEntry, Course, Sample, read_samples
 from libs.aws import S3, AwsSettings, NotFound, open_clients
-from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
+from libs.circuit_breaker import BreakerPolicy
+from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from services.content_delivery.domain import content as delivery
 from services.content_delivery.domain.repository import ContentRepository
@@ -271,7 +272,7 @@ async def _load(options: argparse.Namespace) -> Loaded:
     # Files of several MB, on a machine that starts three services at the same time.
     patient = BreakerPolicy(call_timeout_seconds=30)
     settings = AwsSettings(options.region, read_timeout_seconds=20, breaker=patient)
-    registry = CircuitBreakerRegistry()
+    registry = PipelineRegistry()
     tracer = create_tracer(
         service="seed", version="local", daemon_address=None, rules=SamplingRules(default_rate=0)
     )

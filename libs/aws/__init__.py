@@ -7,10 +7,12 @@ from libs.aws._errors import (
     ConditionFailed,
     DependencyError,
     DependencyUnavailable,
+    Executed,
     NotFound,
     RequestRejected,
     Throttled,
     classify,
+    classify_failure,
 )
 from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
 from libs.aws._observer import CallObserver, CallOutcome, ConsumedCapacity, DependencyCall
@@ -30,6 +32,7 @@ __all__ = [
     "DependencyError",
     "DependencyUnavailable",
     "DynamoDB",
+    "Executed",
     "NotFound",
     "PresignedMethod",
     "RequestRejected",
@@ -37,6 +40,7 @@ __all__ = [
     "Signer",
     "Throttled",
     "classify",
+    "classify_failure",
     "marshal",
     "marshal_value",
     "open_clients",

@@ -1,12 +1,14 @@
 """The clients: opened once, before readiness, and used for the whole life of the process.
 
-Owns the session, the guarded call (breaker, span, classification) and the operations that the
-services use. Knows no table and no key. A client made per call would cost 50 times the call.
+Owns the session, the guarded call (pipeline, span, classification), which operation may be repeated,
+and the operations that the services use. Knows no table and no key. A client made per call would
+cost 50 times the call.
 """
 
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ from libs.aws._errors import (
     RequestRejected,
     Throttled,
     classify,
+    classify_failure,
     translate,
 )
 from libs.aws._observer import (
@@ -36,15 +39,24 @@ from libs.aws._observer import (
 )
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
 from libs.aws._settings import AwsSettings, client_config, s3_config
-from libs.circuit_breaker import CircuitBreaker, CircuitBreakerRegistry
+from libs.circuit_breaker import CircuitOpenError
+from libs.resilience import (
+    BulkheadFullError,
+    DeadlineExceededError,
+    PipelineRegistry,
+    Repeatable,
+    ResiliencePipeline,
+)
 from libs.tracing import AttributeValue, Span, Tracer
 
 Service = Literal["dynamodb", "s3"]
 Operation = Callable[..., Awaitable[dict[str, Any]]]
 
+_REFUSALS = (CircuitOpenError, BulkheadFullError, DeadlineExceededError)
+
 
 class _Guard:
-    """One dependency's calls: through a breaker, in a span, with its errors classified, and told
+    """One dependency's calls: through a pipeline, in a span, with their errors classified, and told
     to the observer."""
 
     def __init__(
@@ -53,7 +65,7 @@ class _Guard:
         name: str,
         *,
         settings: AwsSettings,
-        registry: CircuitBreakerRegistry,
+        registry: PipelineRegistry,
         tracer: Tracer,
         credentials: Credentials,
         observer: CallObserver,
@@ -66,25 +78,72 @@ class _Guard:
         self._name = name
         self._region = settings.region
         self._tracer = tracer
-        self.reads = registry.breaker(f"{dependency}:read", settings.breaker, classify)
-        self.writes = registry.breaker(f"{dependency}:write", settings.breaker, classify)
 
-    async def call(
+        def pipeline(operation_class: str) -> ResiliencePipeline:
+            return registry.pipeline(
+                f"{dependency}:{operation_class}",
+                breaker=settings.breaker,
+                bulkhead=settings.bulkhead,
+                retry=settings.retry,
+                budget=settings.retry_budget,
+                classify=classify,
+                classify_failure=classify_failure,
+            )
+
+        self._reads = pipeline("read")
+        self._writes = pipeline("write")
+
+    async def read(
         self,
-        breaker: CircuitBreaker,
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
         attributes: Mapping[str, AttributeValue],
     ) -> dict[str, Any]:
-        """Make one call. Raises ConditionFailed, RequestRejected, DependencyError and
-        CircuitOpenError, and nothing of botocore's."""
+        """As `call`, for what changes nothing."""
+        return await self.call(
+            self._reads, operation, function, params, attributes, Repeatable.ALWAYS
+        )
+
+    async def write(
+        self,
+        operation: str,
+        function: Operation,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, AttributeValue],
+        *,
+        repeatable: bool,
+    ) -> dict[str, Any]:
+        """As `call`. repeatable: whether twice is the same as once; if not, the call is repeated
+        only where the failure shows that nothing was executed."""
+        return await self.call(
+            self._writes,
+            operation,
+            function,
+            params,
+            attributes,
+            Repeatable.ALWAYS if repeatable else Repeatable.ONLY_IF_NOT_EXECUTED,
+        )
+
+    async def call(
+        self,
+        pipeline: ResiliencePipeline,
+        operation: str,
+        function: Operation,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, AttributeValue],
+        repeatable: Repeatable,
+    ) -> dict[str, Any]:
+        """Make one call. Raises ConditionFailed, RequestRejected, DependencyError,
+        CircuitOpenError, BulkheadFullError and DeadlineExceededError, and nothing of botocore's."""
         started = self._clock()
         outcome = CallOutcome.SUCCESS
         consumed: tuple[ConsumedCapacity, ...] = ()
         try:
-            response = await self._guarded(breaker, operation, function, params, attributes)
-            kind: CapacityKind = "write" if breaker is self.writes else "read"
+            response = await self._guarded(
+                pipeline, operation, function, params, attributes, repeatable
+            )
+            kind: CapacityKind = "write" if pipeline is self._writes else "read"
             consumed = consumed_capacity(response, kind)
         except BaseException as error:
             outcome = outcome_of(error)
@@ -99,13 +158,20 @@ class _Guard:
 
     async def _guarded(
         self,
-        breaker: CircuitBreaker,
+        pipeline: ResiliencePipeline,
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
         attributes: Mapping[str, AttributeValue],
+        repeatable: Repeatable,
     ) -> dict[str, Any]:
+        attempts = 0
+
         async def send() -> dict[str, Any]:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:
+                span.set_attribute("aws.request.retries", attempts - 1)
             try:
                 await self._credentials.ensure()
                 response = await function(**params)
@@ -134,13 +200,14 @@ class _Guard:
             },
         ) as span:
             try:
-                response = await breaker.call(send)
+                response = await pipeline.call(send, repeatable=repeatable)
             except TimeoutError as error:
-                # The breaker's own time-out, over all attempts; an outer one arrives as a
-                # cancellation and passes through.
+                # The last attempt's own time-out; an outer one arrives as a cancellation and
+                # passes through.
                 raise translate(error, dependency=self._dependency, operation=operation) from error
-            except (ConditionFailed, RequestRejected, Throttled) as error:
-                # Errors of the caller's, or of the moment; all else leaves the span as a fault.
+            except (ConditionFailed, RequestRejected, Throttled, *_REFUSALS) as error:
+                # Errors of the caller's, of the moment, or of nobody who was asked; all else leaves
+                # the span as a fault.
                 span.record_error(error, fault=False, throttled=isinstance(error, Throttled))
                 raise
             _note_metadata(span, response)
@@ -152,13 +219,16 @@ class DynamoDB:
 
     But for DescribeTable each also asks for the capacity that it consumes, by table and index.
 
-    Every method raises ConditionFailed, RequestRejected, Throttled, DependencyUnavailable or
-    CircuitOpenError.
+    Every method raises ConditionFailed, RequestRejected, Throttled, DependencyUnavailable,
+    CircuitOpenError, BulkheadFullError or DeadlineExceededError. A write whose answer was lost is
+    not sent again, unless the caller says by `repeatable` that twice is the same as once: its
+    condition could fail on its own first effect.
     """
 
-    def __init__(self, client: Any, guard: _Guard) -> None:
+    def __init__(self, client: Any, guard: _Guard, new_token: Callable[[], str]) -> None:
         self._client = client
         self._guard = guard
+        self._new_token = new_token
 
     async def get_item(self, **params: Any) -> dict[str, Any]:
         """GetItem."""
@@ -182,50 +252,55 @@ class DynamoDB:
 
     async def describe_table(self, **params: Any) -> dict[str, Any]:
         """DescribeTable."""
-        return await self._guard.call(
-            self._guard.reads,
-            "DescribeTable",
-            self._client.describe_table,
-            params,
-            _tables(params),
+        return await self._guard.read(
+            "DescribeTable", self._client.describe_table, params, _tables(params)
         )
 
-    async def put_item(self, **params: Any) -> dict[str, Any]:
+    async def put_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """PutItem."""
-        return await self._write("PutItem", self._client.put_item, params)
+        return await self._write("PutItem", self._client.put_item, params, repeatable)
 
-    async def update_item(self, **params: Any) -> dict[str, Any]:
+    async def update_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """UpdateItem."""
-        return await self._write("UpdateItem", self._client.update_item, params)
+        return await self._write("UpdateItem", self._client.update_item, params, repeatable)
 
-    async def delete_item(self, **params: Any) -> dict[str, Any]:
+    async def delete_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """DeleteItem."""
-        return await self._write("DeleteItem", self._client.delete_item, params)
+        return await self._write("DeleteItem", self._client.delete_item, params, repeatable)
 
-    async def batch_write_item(self, **params: Any) -> dict[str, Any]:
+    async def batch_write_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """BatchWriteItem; UnprocessedItems are the caller's to send again."""
-        return await self._write("BatchWriteItem", self._client.batch_write_item, params)
+        return await self._write(
+            "BatchWriteItem", self._client.batch_write_item, params, repeatable
+        )
 
     async def transact_write_items(self, **params: Any) -> dict[str, Any]:
-        """TransactWriteItems."""
-        return await self._write("TransactWriteItems", self._client.transact_write_items, params)
-
-    async def _read(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
-        return await self._guard.call(
-            self._guard.reads, operation, function, _metered(params), _tables(params)
+        """TransactWriteItems, idempotent for ten minutes by its ClientRequestToken: every attempt
+        carries the same one, the caller's or, without one, a new one."""
+        token = params.get("ClientRequestToken") or self._new_token()
+        return await self._write(
+            "TransactWriteItems",
+            self._client.transact_write_items,
+            {**params, "ClientRequestToken": token},
+            repeatable=True,
         )
 
-    async def _write(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
-        return await self._guard.call(
-            self._guard.writes, operation, function, _metered(params), _tables(params)
+    async def _read(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
+        return await self._guard.read(operation, function, _metered(params), _tables(params))
+
+    async def _write(
+        self, operation: str, function: Operation, params: Any, repeatable: bool
+    ) -> dict[str, Any]:
+        return await self._guard.write(
+            operation, function, _metered(params), _tables(params), repeatable=repeatable
         )
 
 
 class S3:
     """S3's object operations, with parameters and answers as in its API, and pre-signing.
 
-    Every asynchronous method raises NotFound, RequestRejected, Throttled, DependencyUnavailable
-    or CircuitOpenError.
+    Every asynchronous method raises NotFound, RequestRejected, Throttled, DependencyUnavailable,
+    CircuitOpenError, BulkheadFullError or DeadlineExceededError. `repeatable` as in `DynamoDB`.
     """
 
     def __init__(
@@ -239,7 +314,9 @@ class S3:
 
     async def head_object(self, **params: Any) -> dict[str, Any]:
         """HeadObject: size, type, entity tag, checksums."""
-        return await self._call(self._guard.reads, "HeadObject", self._client.head_object, params)
+        return await self._guard.read(
+            "HeadObject", self._client.head_object, params, _bucket(params)
+        )
 
     async def get_object(self, **params: Any) -> dict[str, Any]:
         """GetObject, with `Body` read whole: for small objects, or a Range of a large one."""
@@ -250,16 +327,26 @@ class S3:
                 response["Body"] = await body.read()
             return response
 
-        return await self._call(self._guard.reads, "GetObject", get_whole_object, params)
+        return await self._guard.read("GetObject", get_whole_object, params, _bucket(params))
 
-    async def put_object(self, **params: Any) -> dict[str, Any]:
+    async def put_object(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """PutObject; `Body` is bytes."""
-        return await self._call(self._guard.writes, "PutObject", self._client.put_object, params)
+        return await self._guard.write(
+            "PutObject",
+            self._client.put_object,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
 
-    async def delete_object(self, **params: Any) -> dict[str, Any]:
+    async def delete_object(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """DeleteObject."""
-        return await self._call(
-            self._guard.writes, "DeleteObject", self._client.delete_object, params
+        return await self._guard.write(
+            "DeleteObject",
+            self._client.delete_object,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
         )
 
     def presign(
@@ -283,17 +370,6 @@ class S3:
         """When the signing credentials end, in UTC; None when they do not."""
         return self._credentials.expire_at()
 
-    async def _call(
-        self,
-        breaker: CircuitBreaker,
-        operation: str,
-        function: Operation,
-        params: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        return await self._guard.call(
-            breaker, operation, function, params, {"aws.s3.bucket": str(params.get("Bucket", ""))}
-        )
-
 
 class Clients:
     """The clients that were asked for; the others raise AttributeError, which is a wiring bug."""
@@ -306,17 +382,19 @@ class Clients:
 async def open_clients(
     settings: AwsSettings,
     *,
-    registry: CircuitBreakerRegistry,
+    registry: PipelineRegistry,
     tracer: Tracer,
     services: Sequence[Service] = ("dynamodb",),
     observer: CallObserver = unobserved,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    new_token: Callable[[], str] = lambda: uuid.uuid4().hex,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AsyncIterator[Clients]:
     """Open the clients of `services` over one session, and close them at the end.
 
-    `observer` hears of every call, timed with `clock` (seconds). Endpoints and credentials come
-    from the SDK's own environment variables and chain. Raises
+    `observer` hears of every call, timed with `clock` (seconds). `new_token` makes the
+    ClientRequestToken of a transaction that has none: 1 to 36 characters. Endpoints and credentials
+    come from the SDK's own environment variables and chain. Raises
     DependencyUnavailable when no credentials can be had.
     """
     async with AsyncExitStack() as stack:
@@ -340,7 +418,7 @@ async def open_clients(
             client = await stack.enter_async_context(
                 session.client("dynamodb", config=client_config(settings))
             )
-            clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"))
+            clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"), new_token)
         if "s3" in services:
             client = await stack.enter_async_context(
                 session.client("s3", config=s3_config(settings))
@@ -368,6 +446,10 @@ def _metered(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"ReturnConsumedCapacity": "INDEXES", **params}
 
 
+def _bucket(params: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    return {"aws.s3.bucket": str(params.get("Bucket", ""))}
+
+
 def _tables(params: Mapping[str, Any]) -> dict[str, AttributeValue]:
     return {"aws.dynamodb.table_names": tuple(sorted(set(_table_names(params))))}
 
@@ -385,5 +467,3 @@ def _note_metadata(span: Span, response: object) -> None:
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     if "RequestId" in metadata:
         span.set_attribute("aws.request_id", str(metadata["RequestId"]))
-    if metadata.get("RetryAttempts"):
-        span.set_attribute("aws.request.retries", int(metadata["RetryAttempts"]))

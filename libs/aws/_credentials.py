@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from aiobotocore.credentials import AioRefreshableCredentials
 from botocore.exceptions import NoCredentialsError
 
-from libs.aws._errors import DependencyUnavailable
+from libs.aws._errors import DependencyUnavailable, Executed
 from libs.logging import get_logger
 
 _log = get_logger(__name__)
@@ -45,7 +45,7 @@ class Credentials:
             await found.get_frozen_credentials()
         except Exception as error:
             # Not only botocore's: an answer of another shape raises a KeyError there.
-            raise DependencyUnavailable("credentials", "Resolve", reason="credentials") from error
+            raise _unavailable("Resolve") from error
         return cls(found)
 
     def signer(self) -> Signer:
@@ -58,7 +58,7 @@ class Credentials:
         frozen = cast(Any, refreshable)._frozen_credentials
         expires_at = cast(datetime, cast(Any, refreshable)._expiry_time).astimezone(UTC)
         if expires_at <= datetime.now(UTC):
-            raise DependencyUnavailable("credentials", "Sign", reason="credentials")
+            raise _unavailable("Sign")
         return Signer(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
 
     def expire_at(self) -> datetime | None:
@@ -76,7 +76,7 @@ class Credentials:
         try:
             await self._credentials.get_frozen_credentials()
         except Exception as error:
-            raise DependencyUnavailable("credentials", "Refresh", reason="credentials") from error
+            raise _unavailable("Refresh") from error
 
     async def refresh(self) -> None:
         """As `ensure`, with a log line in place of the exception: what is left signs on as long as
@@ -91,3 +91,9 @@ class Credentials:
         while True:
             await asyncio.sleep(interval_seconds)
             await self.refresh()
+
+
+def _unavailable(operation: str) -> DependencyUnavailable:
+    return DependencyUnavailable(
+        "credentials", operation, reason="credentials", executed=Executed.NO
+    )

@@ -4,13 +4,17 @@ Owns the classification of botocore's exceptions. Nothing above this module read
 code. None of these classes has a metaclass: pybreaker would call it as a predicate.
 """
 
+import enum
 import math
+import socket
 from collections.abc import Mapping
 from typing import Any
 
+from aiohttp import ClientConnectorError
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from libs.circuit_breaker import Outcome
+from libs.resilience import FailureKind
 
 THROTTLING_CODES = frozenset(
     {
@@ -80,12 +84,22 @@ class NotFound(RequestRejected):
     """The object asked for does not exist (S3's 404); a table that is missing is no such case."""
 
 
+class Executed(enum.Enum):
+    """What is known of the effect of a call that failed."""
+
+    NO = "no"
+    """None: it was never sent, or was refused before it began."""
+    MAYBE = "maybe"
+    """No answer tells: its effect may be there already, or may come yet."""
+
+
 class DependencyError(Exception):
     """The dependency could not serve the call; another try later may be served.
 
     dependency: "dynamodb", "s3" or "credentials"; operation: as AWS spells it; reason: a stable
     word ("throttled", "timeout", "connection", "server_error", "malformed_response",
-    "credentials"); retry_after_seconds: what the dependency asked for, if it did.
+    "credentials"); executed: whether the call may have had its effect; retry_after_seconds: what
+    the dependency asked for, if it did.
     """
 
     def __init__(
@@ -94,12 +108,14 @@ class DependencyError(Exception):
         operation: str,
         *,
         reason: str,
+        executed: Executed = Executed.MAYBE,
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(f"{dependency} {operation}: {reason}")
         self.dependency = dependency
         self.operation = operation
         self.reason = reason
+        self.executed = executed
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -124,19 +140,48 @@ def classify(error: BaseException) -> Outcome:
     return Outcome.FAILURE
 
 
+def classify_failure(error: Exception) -> FailureKind:
+    """What an attempt's exception says about another attempt, for a resilience pipeline."""
+    if isinstance(error, DependencyError):
+        if error.executed is Executed.NO:
+            return FailureKind.NOT_EXECUTED
+        return FailureKind.MAYBE_EXECUTED
+    if isinstance(error, TimeoutError):
+        return FailureKind.MAYBE_EXECUTED
+    return FailureKind.FINAL
+
+
 def translate(error: Exception, *, dependency: str, operation: str) -> Exception:
     """The exception above that a botocore exception or a time-out is; others are given back."""
     if isinstance(error, ClientError):
         return _translate_client_error(error, dependency, operation)
     if isinstance(error, TimeoutError | ConnectTimeoutError | ReadTimeoutError):
-        return DependencyUnavailable(dependency, operation, reason="timeout")
+        # Until there is a connection nothing can have been sent.
+        never_sent = isinstance(error, ConnectTimeoutError)
+        return DependencyUnavailable(
+            dependency, operation, reason="timeout", executed=_executed(never_sent)
+        )
     if isinstance(error, BotoCoreError):
         reason = _BOTOCORE_REASONS.get(type(error).__name__)
         if reason is not None:
-            return DependencyUnavailable(dependency, operation, reason=reason)
+            never_sent = reason == "credentials" or _never_connected(error)
+            return DependencyUnavailable(
+                dependency, operation, reason=reason, executed=_executed(never_sent)
+            )
     if isinstance(error, OSError):
         return DependencyUnavailable(dependency, operation, reason="connection")
     return error
+
+
+def _executed(never_sent: bool) -> Executed:
+    return Executed.NO if never_sent else Executed.MAYBE
+
+
+def _never_connected(error: BotoCoreError) -> bool:
+    """Whether no connection was made at all: aiobotocore raises the same EndpointConnectionError
+    for a connection that was reset in the middle of a call."""
+    cause = error.kwargs.get("error")
+    return isinstance(cause, ClientConnectorError | socket.gaierror)
 
 
 # By name: some of these are defined in botocore's modules that drag others in.
@@ -169,7 +214,14 @@ def _translate_client_error(error: ClientError, dependency: str, operation: str)
     if code == "TransactionCanceledException":
         return _translate_cancellation(response, dependency, operation, status)
     if code in THROTTLING_CODES or status == 429:
-        return Throttled(dependency, operation, reason="throttled", retry_after_seconds=retry_after)
+        return Throttled(
+            dependency,
+            operation,
+            reason="throttled",
+            # The transaction with the same token is still under way; it may yet succeed.
+            executed=_executed(code != "TransactionInProgressException"),
+            retry_after_seconds=retry_after,
+        )
     if status >= 500 or code in _SERVER_CODES:
         return DependencyUnavailable(
             dependency, operation, reason="server_error", retry_after_seconds=retry_after
@@ -193,7 +245,7 @@ def _translate_cancellation(
     if "ConditionalCheckFailed" in reasons:
         return ConditionFailed(reasons=reasons, items=tuple(entry.get("Item") for entry in entries))
     if any(reason in _TRANSIENT_REASONS for reason in reasons):
-        return Throttled(dependency, operation, reason="throttled")
+        return Throttled(dependency, operation, reason="throttled", executed=Executed.NO)
     code = next((reason for reason in reasons if reason), "TransactionCanceledException")
     return RequestRejected(dependency, operation, code, status)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from libs.aws._errors import ConditionFailed, DependencyError, NotFound, RequestRejected, Throttled
 from libs.circuit_breaker import CircuitOpenError
 from libs.logging import get_logger
+from libs.resilience import BulkheadFullError, DeadlineExceededError
 
 _log = get_logger(__name__)
 
@@ -29,7 +30,8 @@ class CallOutcome(enum.Enum):
     TIMEOUT = "timeout"
     UNAVAILABLE = "unavailable"
     NOT_ATTEMPTED = "not_attempted"
-    """Refused before it was sent, by an open circuit: the dependency knows nothing of it."""
+    """Refused before it was sent, by an open circuit, a full bulkhead or a passed deadline: the
+    dependency knows nothing of it."""
     CANCELLED = "cancelled"
     """Whoever waited for it has gone."""
 
@@ -106,8 +108,10 @@ def outcome_of(error: BaseException) -> CallOutcome:
             return CallOutcome.THROTTLED
         case DependencyError(reason="timeout"):
             return CallOutcome.TIMEOUT
-        case CircuitOpenError():
+        case CircuitOpenError() | BulkheadFullError() | DeadlineExceededError(started=False):
             return CallOutcome.NOT_ATTEMPTED
+        case DeadlineExceededError():
+            return CallOutcome.CANCELLED
         case Exception():
             return CallOutcome.UNAVAILABLE
     return CallOutcome.CANCELLED

@@ -9,28 +9,31 @@ from dataclasses import dataclass, field
 from aiobotocore.config import AioConfig
 
 from libs.circuit_breaker import BreakerPolicy
+from libs.resilience import BulkheadPolicy, RetryBudgetPolicy, RetryPolicy
 
 USER_AGENT = "lyceum"
 
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """Region, patience and pool of every client.
+    """Region, patience and how much may be asked of each operation class at once.
 
-    connect_timeout_seconds, read_timeout_seconds: of one attempt. total_attempts: 1 or 2, the
-    first included; more would multiply the load on a dependency that is failing.
+    connect_timeout_seconds, read_timeout_seconds: the SDK's own, within one attempt: until the
+    connection stands, and between two pieces of an answer.
     credentials_check_seconds: how often temporary credentials are looked at for a refresh.
-    breaker: policy of each operation class; its call time-out bounds all attempts together.
+    breaker, bulkhead, retry, retry_budget: policies of each operation class; the breaker's call
+    time-out bounds one attempt. The SDK itself retries nothing.
     """
 
     region: str
     connect_timeout_seconds: float = 1.0
-    read_timeout_seconds: float = 3.0
-    total_attempts: int = 2
-    pool_connections: int = 50
+    read_timeout_seconds: float = 2.0
     keepalive_seconds: float = 30.0
     credentials_check_seconds: float = 30.0
-    breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(call_timeout_seconds=5.0))
+    breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(call_timeout_seconds=2.0))
+    bulkhead: BulkheadPolicy = field(default_factory=BulkheadPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_budget: RetryBudgetPolicy = field(default_factory=RetryBudgetPolicy)
 
     def __post_init__(self) -> None:
         problems = []
@@ -44,10 +47,6 @@ class AwsSettings:
         ):
             if not getattr(self, name) > 0:
                 problems.append(f"{name} must be above 0")
-        if self.total_attempts not in (1, 2):
-            problems.append("total_attempts must be 1 or 2")
-        if self.pool_connections < 1:
-            problems.append("pool_connections must be at least 1")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -58,17 +57,19 @@ def client_config(settings: AwsSettings) -> AioConfig:
     Fixed user agent and no parameter validation: both cost CPU in every call and the contract
     suites run against backends that validate. s3v4 and virtual addressing: without them
     pre-signed URLs are signed in the old way and use the global host. Checksums only where
-    required and no account-based endpoints: one endpoint, one connection pool.
+    required and no account-based endpoints: one endpoint, one connection pool, with a connection
+    for every slot of the bulkheads of reads and writes: nobody waits for one inside an attempt,
+    where it would look like slowness of the dependency.
     """
     return AioConfig(
         connector_args={"keepalive_timeout": settings.keepalive_seconds},
         region_name=settings.region,
         user_agent=USER_AGENT,
         parameter_validation=False,
-        max_pool_connections=settings.pool_connections,
+        max_pool_connections=2 * settings.bulkhead.max_concurrent_calls,
         connect_timeout=settings.connect_timeout_seconds,
         read_timeout=settings.read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": settings.total_attempts},
+        retries={"mode": "standard", "total_max_attempts": 1},
         signature_version="v4",
         account_id_endpoint_mode="disabled",
         request_checksum_calculation="when_required",

@@ -9,7 +9,6 @@ Between the checks of `call` and its await nothing suspends, so one event loop n
 A breaker belongs to one event loop.
 """
 
-import asyncio
 import logging
 import time
 from collections import deque
@@ -35,6 +34,7 @@ from libs.circuit_breaker._policy import (
     Outcome,
     every_exception_is_a_failure,
 )
+from libs.circuit_breaker._timeout import SharedTimeout, TimeoutScope
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -84,7 +84,8 @@ class CircuitBreaker:
         self.policy: Final = policy
         self.classify: Final = classify
         self._clock = clock
-        self._timeout = policy.call_timeout_seconds
+        timeout = policy.call_timeout_seconds
+        self._timeout = None if timeout is None else SharedTimeout(timeout)
         self._slow_seconds = policy.slow_call_duration_threshold_seconds
         self._state = _FIRST_STATES[policy.mode]
         self._generation = 0
@@ -141,14 +142,33 @@ class CircuitBreaker:
             late_outcomes=self._late_outcomes,
         )
 
+    def refuse_unless_admitted(self) -> None:
+        """Raises CircuitOpenError, and counts a rejection, where `call` would now; takes nothing.
+
+        For whoever would wait before the call: there is no queue in front of an open circuit.
+        """
+        state = self._state
+        if state is State.CLOSED or state is State.DISABLED:
+            return
+        if state is State.FORCED_OPEN:
+            self._reject(self.policy.open_seconds)
+        if state is State.OPEN:
+            left = self._open_seconds_left()
+            if left > 0:
+                self._reject(left)
+        elif self._permits == 0:
+            timeout = self.policy.call_timeout_seconds
+            wait = self.policy.open_seconds
+            self._reject(wait if timeout is None else min(wait, timeout))
+
     async def call(
         self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Awaits `function(*args, **kwargs)` when the circuit admits it, and gives its result.
 
         Raises CircuitOpenError without calling the function when the circuit is open, or is
-        half-open with every permit taken, or was forced open. Raises TimeoutError, and counts a failure, when the
-        policy's `call_timeout_seconds` have passed. Whatever the function raises is re-raised
+        half-open with every permit taken, or was forced open. Raises TimeoutError, and counts a
+        failure, when the policy's `call_timeout_seconds` have passed. Whatever the function raises is re-raised
         as it was. A cancellation, and with it the expiry of a time-out outside the breaker,
         counts neither way.
         """
@@ -157,23 +177,23 @@ class CircuitBreaker:
             self._take_permit()
         generation = self._generation
         began = 0.0 if self._slow_seconds is None else self._clock()
-        scope: asyncio.Timeout | None = None
+        scope: TimeoutScope | None = None
         try:
             if self._timeout is None:
                 result = await function(*args, **kwargs)
             else:
-                async with asyncio.timeout(self._timeout) as scope:
+                with self._timeout.scope() as scope:
                     result = await function(*args, **kwargs)
         except BaseException as error:
             outcome = Outcome.IGNORE
             try:
                 if isinstance(error, Exception):
-                    timed_out = scope is not None and scope.expired()
+                    timed_out = scope is not None and scope.expired
                     outcome = Outcome.FAILURE if timed_out else self._outcome_of(error)
             finally:
                 self._settle(generation, outcome, began, holds_permit=holds_permit)
             raise
-        if scope is not None and scope.expired():
+        if scope is not None and scope.expired:
             # The function caught the cancellation and answered all the same: too late to be
             # called healthy, but the answer is the caller's.
             self._settle(generation, Outcome.FAILURE, began, holds_permit=holds_permit)
@@ -187,19 +207,12 @@ class CircuitBreaker:
         return result
 
     def _take_permit(self) -> None:
-        if self._state is State.FORCED_OPEN:
-            self._reject(self.policy.open_seconds)
+        self.refuse_unless_admitted()
         if self._state is State.OPEN:
-            left = self._open_seconds_left()
-            if left > 0:
-                self._reject(left)
             self._machine.half_open()
             # Before the permit is taken: not even a listener that exits can keep one.
             self._deliver_events()
-        if self._permits == 0:
-            timeout = self._timeout
-            wait = self.policy.open_seconds
-            self._reject(wait if timeout is None else min(wait, timeout))
+            self.refuse_unless_admitted()
         self._permits -= 1
 
     def _reject(self, retry_after_seconds: float) -> NoReturn:

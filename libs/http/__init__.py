@@ -14,6 +14,12 @@ from libs.http._conditional import (
     version_etag,
 )
 from libs.http._cursor import MAX_CURSOR_CHARACTERS, CursorCodec
+from libs.http._deadline import (
+    DEFAULT_REQUEST_TIMEOUT_SECONDS,
+    MAX_REQUEST_TIMEOUT_SECONDS,
+    MIN_REQUEST_TIMEOUT_SECONDS,
+    TIMEOUT_HEADER,
+)
 from libs.http._dependency_calls import note_dependency_call
 from libs.http._errors import ProblemMapping, unavailable
 from libs.http._json import read_json
@@ -34,11 +40,15 @@ from libs.http._validation import (
 
 __all__ = [
     "BREAKERS",
+    "DEFAULT_REQUEST_TIMEOUT_SECONDS",
     "DRAIN",
     "MAX_CURSOR_CHARACTERS",
+    "MAX_REQUEST_TIMEOUT_SECONDS",
+    "MIN_REQUEST_TIMEOUT_SECONDS",
     "PUBLIC_PATHS",
     "REQUEST_ID",
     "AccessLogPolicy",
+    "TIMEOUT_HEADER",
     "CursorCodec",
     "DecimalInteger",
     "EntityTags",

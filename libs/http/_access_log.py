@@ -18,10 +18,11 @@ from libs.http._access_log_policy import (
     AccessLogPolicy,
 )
 from libs.http._dependency_calls import CURRENT, DependencyCalls
-from libs.http._keys import DRAIN, REQUEST_ID, REQUEST_METRICS, SPAN
+from libs.http._keys import ABANDONED, DRAIN, FINISH, REQUEST_ID, REQUEST_METRICS, SPAN
 from libs.logging import get_logger, request_context
 
 SERVER = "lyceum"
+REQUEST_TIMEOUT = 408
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = get_logger(__name__)
@@ -59,6 +60,9 @@ def access_log_middleware(
                 metrics.record(route, request.method, status, seconds)
             _write(policy, request, route, status, seconds, calls)
 
+        # For an answer that is given without the handler.
+        request[FINISH] = finish
+
         with request_context(requestId=request_id, method=request.method, route=route):
             around = CURRENT.get()
             CURRENT.set(calls)
@@ -66,7 +70,11 @@ def access_log_middleware(
             try:
                 response = await handler(request)
             except (asyncio.CancelledError, ConnectionError):
-                finish(CLIENT_CLOSED_REQUEST)
+                if ABANDONED in request:
+                    # It was counted and logged with its answer.
+                    _log.warning("abandoned_handler_ended", durationMs=_ms(clock() - started))
+                else:
+                    finish(CLIENT_CLOSED_REQUEST)
                 raise
             except web.HTTPException as redirect:
                 redirect.headers["X-Request-Id"] = request_id
@@ -80,7 +88,8 @@ def access_log_middleware(
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Server"] = SERVER
             headers.setdefault("Cache-Control", "no-store")
-            if drain.draining:
+            if drain.draining or response.status == REQUEST_TIMEOUT:
+                # After 408 the rest of that body may still come (RFC 9110, 15.5.9).
                 response.force_close()
             finish(response.status)
             return response
@@ -96,7 +105,7 @@ def _write(
     seconds: float,
     calls: DependencyCalls,
 ) -> None:
-    values = {"status": status, "durationMs": round(seconds * 1000, 3)}
+    values = {"status": status, "durationMs": _ms(seconds)}
     if route in QUIET_ROUTES:
         # Asked every few seconds, and not ready is a state, not an error.
         (_log.debug if status < 400 else _log.info)("request", **values)
@@ -117,11 +126,15 @@ def _write(
             **values,
             sampled=span is not None and span.sampled,
             dependencyCalls=calls.count,
-            dependencyMs=round(calls.seconds * 1000, 3),
+            dependencyMs=_ms(calls.seconds),
             # What no call accounts for: our own work, waiting for the client or for a permit.
-            elsewhereMs=round(max(0.0, seconds - calls.covered_seconds()) * 1000, 3),
+            elsewhereMs=_ms(max(0.0, seconds - calls.covered_seconds())),
             slowestCalls=calls.described(),
         )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
 
 
 def _request_id(request: web.Request, new_request_id: Callable[[], str]) -> str:

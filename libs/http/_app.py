@@ -1,7 +1,7 @@
 """The application factory: the layers of every service, in their one order.
 
 Outermost first: request id, log context and access log; tracing segment; CORS; problem mapping;
-authentication; negotiation; routes. A service brings its routes, its contract and what to start.
+deadline; authentication; negotiation; routes. A service brings its routes, its contract and what to start.
 """
 
 import time
@@ -16,12 +16,14 @@ from libs.http._access_log import access_log_middleware
 from libs.http._access_log_policy import AccessLogPolicy
 from libs.http._authentication import Verifier, authentication_middleware
 from libs.http._cors import cors_middleware
+from libs.http._deadline import DEFAULT_REQUEST_TIMEOUT_SECONDS, deadline_middleware
 from libs.http._errors import ProblemMapping, problem_middleware
 from libs.http._json import DEFAULT_MAX_BODY_BYTES
 from libs.http._keys import (
     BREAKERS,
     DRAIN,
     MAX_BODY_BYTES,
+    PIPELINES,
     REQUEST_METRICS,
     SERVICE,
     Drain,
@@ -32,6 +34,7 @@ from libs.http._operations import PUBLIC_PATHS, operation_routes
 from libs.http._request_metrics import RequestMetrics
 from libs.http._tracing import tracing_middleware
 from libs.metrics import Metrics
+from libs.resilience import PipelineRegistry
 from libs.tracing import Tracer
 
 Lifespan = Callable[[web.Application], AbstractAsyncContextManager[None]]
@@ -46,6 +49,8 @@ def create_app(
     tracer: Tracer,
     breakers: CircuitBreakerRegistry,
     problems: ProblemMapping,
+    pipelines: PipelineRegistry | None = None,
+    request_timeout_seconds: float = DEFAULT_REQUEST_TIMEOUT_SECONDS,
     lifespan: Sequence[Lifespan] = (),
     readiness: Mapping[str, Callable[[], bool]] | None = None,
     cors_origins: Sequence[str] = (),
@@ -58,7 +63,8 @@ def create_app(
     """An application with every rule that the three APIs share.
 
     `routes`: every GET also answers HEAD. `openapi`: the contract as a plain value. `problems`:
-    the service's own exceptions. `lifespan`: entered in order before the first request, left in
+    the service's own exceptions. `breakers` and `pipelines` are shown by /readyz.
+    `request_timeout_seconds`: the longest that a client waits for its answer. `lifespan`: entered in order before the first request, left in
     reverse after the last; when one fails to start, those before it are left again. `readiness`:
     named checks, cheap and without input or output. `max_body_bytes`: a larger body is 413.
     `metrics`: where requests are counted, if anywhere. `access_log`: which of them are logged.
@@ -71,6 +77,7 @@ def create_app(
             tracing_middleware(tracer),
             cors_middleware(cors_origins),
             problem_middleware(problems, public_paths=PUBLIC_PATHS),
+            deadline_middleware(request_timeout_seconds),
             authentication_middleware(verifier, public_paths=PUBLIC_PATHS),
             negotiate,
         ],
@@ -79,6 +86,7 @@ def create_app(
     app[SERVICE] = service
     app[DRAIN] = Drain()
     app[BREAKERS] = breakers
+    app[PIPELINES] = pipelines or PipelineRegistry(breakers)
     app[MAX_BODY_BYTES] = max_body_bytes
     app[REQUEST_METRICS] = None if metrics is None else RequestMetrics(metrics)
     app.add_routes(operation_routes(openapi=openapi, readiness=dict(readiness or {})))

@@ -20,6 +20,7 @@ ALLOWED_HEADERS = (
     "If-None-Match",
     "X-Amzn-Trace-Id",
     "X-Request-Id",
+    "X-Request-Timeout-Ms",
     "traceparent",
 )
 PREFLIGHT_MAX_AGE_SECONDS = 600

@@ -15,9 +15,10 @@ from aiohttp.web_protocol import RequestPayloadError
 from libs.auth import InvalidTokenError, KeysUnavailableError
 from libs.aws import DependencyError
 from libs.circuit_breaker import CircuitOpenError
-from libs.http._keys import REQUEST_ID, SPAN
+from libs.http._keys import ABANDONED, REQUEST_ID, SPAN
 from libs.http._problem import Problem, add_vary, problem_response, status_phrase
 from libs.logging import bind, get_logger
+from libs.resilience import BulkheadFullError, DeadlineExceededError
 
 ProblemMapping = Mapping[type[Exception], Callable[[Exception], Problem]]
 
@@ -51,6 +52,16 @@ def retry_after(seconds: float | None) -> dict[str, str]:
 def unavailable(detail: str, *, retry_after_seconds: float | None = None) -> Problem:
     """The problem 503: a dependency cannot serve this now, trying again later may help."""
     return Problem(503, "dependency_unavailable", detail, headers=retry_after(retry_after_seconds))
+
+
+def deadline_exceeded() -> Problem:
+    """The problem 503 of a request whose time has passed."""
+    return Problem(
+        503,
+        "deadline_exceeded",
+        "This request could not be answered within its time.",
+        headers=retry_after(None),
+    )
 
 
 def http_exception_problem(error: web.HTTPException) -> Problem:
@@ -100,6 +111,13 @@ def problem_of(error: Exception, problems: ProblemMapping) -> Problem | None:
                 "A dependency is failing and is left alone for a moment.",
                 retry_after_seconds=error.retry_after_seconds,
             )
+        case BulkheadFullError():
+            return unavailable(
+                "Too many calls to a dependency are under way.",
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        case DeadlineExceededError():
+            return deadline_exceeded()
         case DependencyError():
             return unavailable(
                 "A dependency could not serve this request.",
@@ -128,8 +146,9 @@ def problem_middleware(problems: ProblemMapping, *, public_paths: Collection[str
         try:
             return await handler(request)
         except ConnectionError as error:
-            # The client hung up while its body was read: there is nobody to answer.
-            if request.transport is None:
+            # The client hung up while its body was read, or has its answer: there is nobody to
+            # answer.
+            if request.transport is None or ABANDONED in request:
                 raise
             return answer(request, error)
         except web.HTTPException as error:

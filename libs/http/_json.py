@@ -5,6 +5,7 @@ names, NaN and Infinity, numbers beyond what is kept exactly, lone surrogates, b
 nesting without end. Knows no schema.
 """
 
+import asyncio
 import json
 import math
 from collections.abc import Collection
@@ -12,7 +13,7 @@ from typing import Never
 
 from aiohttp import web
 
-from libs.http._keys import MAX_BODY_BYTES
+from libs.http._keys import BODY_CUT, MAX_BODY_BYTES
 from libs.http._problem import Problem
 
 JSON_CONTENT_TYPE = "application/json"
@@ -116,10 +117,14 @@ async def _read_bounded(request: web.Request) -> bytes:
         raise _too_large(limit)
     body = bytearray()
     # A chunked body has no length to check beforehand: stop at the first byte too many.
-    while chunk := await request.content.readany():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
+    try:
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    except asyncio.CancelledError:
+        request[BODY_CUT] = True
+        raise
     return bytes(body)
 
 

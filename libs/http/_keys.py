@@ -4,6 +4,7 @@ Owns only the keys. No layer reaches into another by a string.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -11,11 +12,18 @@ from aiohttp import web
 from libs.auth import Principal
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http._request_metrics import RequestMetrics
+from libs.resilience import PipelineRegistry
 from libs.tracing import Span
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
 SPAN = web.RequestKey("span", Span)
+FINISH: web.RequestKey[Callable[[int], None]] = web.RequestKey("finish")
+"""Counts and logs the request once, by the status of its answer."""
+BODY_CUT = web.RequestKey("body_cut", bool)
+"""The handler was cancelled while it read the body."""
+ABANDONED = web.RequestKey("abandoned", bool)
+"""The client was answered at the deadline, without the handler, which would not end."""
 
 
 @dataclass(frozen=True)
@@ -52,4 +60,5 @@ SERVICE = web.AppKey("service", ServiceInfo)
 DRAIN = web.AppKey("drain", Drain)
 BREAKERS = web.AppKey("breakers", CircuitBreakerRegistry)
 REQUEST_METRICS: web.AppKey[RequestMetrics | None] = web.AppKey("request_metrics")
+PIPELINES = web.AppKey("pipelines", PipelineRegistry)
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)

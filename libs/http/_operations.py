@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from libs.circuit_breaker import BreakerSnapshot
 from libs.http._conditional import encode_json, json_response
 from libs.http._docs import DOCS_POLICY, render_docs
 from libs.http._errors import retry_after
-from libs.http._keys import BREAKERS, DRAIN, SERVICE
+from libs.http._keys import BREAKERS, DRAIN, PIPELINES, SERVICE
 from libs.http._problem import FieldError, Problem
+from libs.resilience import BulkheadSnapshot
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/openapi.json", "/docs"})
 """The paths that need no token, and whose answers are the same for everybody."""
@@ -50,17 +52,48 @@ def _readyz(readiness: Mapping[str, Callable[[], bool]]) -> Handler:
                 errors=[FieldError(f"/checks/{name}", "is not ready") for name in failing],
                 headers=retry_after(None),
             )
-        breakers = {
-            snapshot.name: snapshot.state.value for snapshot in request.app[BREAKERS].snapshots()
-        }
         body = {
             "status": "ready",
             "checks": {name: "ready" for name in sorted(readiness)},
-            "breakers": breakers,
+            "breakers": {
+                snapshot.name: _breaker(snapshot) for snapshot in request.app[BREAKERS].snapshots()
+            },
+            "bulkheads": {
+                snapshot.name: _bulkhead(snapshot)
+                for snapshot in request.app[PIPELINES].bulkheads()
+            },
         }
         return json_response(request, body, cache_control="no-store", vary=())
 
     return readyz
+
+
+def _breaker(snapshot: BreakerSnapshot) -> dict[str, object]:
+    window = snapshot.window
+    shown: dict[str, object] = {
+        "state": snapshot.state.value,
+        "consecutiveFailures": snapshot.consecutive_failures,
+        "rejectedCalls": snapshot.rejected_calls,
+        "slowCalls": snapshot.slow_calls,
+        "retryAfterSeconds": round(snapshot.retry_after_seconds, 3),
+    }
+    if window is not None:
+        shown["window"] = {
+            "calls": window.calls,
+            "failureRate": round(window.failure_rate, 1),
+            "slowCallRate": round(window.slow_call_rate, 1),
+        }
+    return shown
+
+
+def _bulkhead(snapshot: BulkheadSnapshot) -> dict[str, object]:
+    return {
+        "running": snapshot.running,
+        "maxConcurrentCalls": snapshot.max_concurrent_calls,
+        "queued": snapshot.queued,
+        "maxQueuedCalls": snapshot.max_queued_calls,
+        "rejectedCalls": snapshot.rejected_calls,
+    }
 
 
 async def _version(request: web.Request) -> web.Response:

@@ -9,18 +9,17 @@ import asyncio
 import contextlib
 import gc
 import signal
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
-from libs.http._access_log import SERVER
 from libs.http._access_log_policy import UNMATCHED_ROUTE
 from libs.http._errors import http_exception_problem
-from libs.http._keys import DRAIN, REQUEST_ID, REQUEST_METRICS, Drain
-from libs.http._problem import Problem, problem_response
+from libs.http._keys import DRAIN, REQUEST_METRICS, Drain
+from libs.http._outside import outside_response
+from libs.http._problem import Problem
 from libs.http._request_metrics import RequestMetrics
 from libs.logging import get_logger
 from libs.metrics import OTHER
@@ -309,7 +308,7 @@ class ProblemRequestHandler(web.RequestHandler):
             )
             _log.error("unhandled_error", status=500, route=UNMATCHED_ROUTE, exc_info=exc)
         self._count(problem.status)
-        response = _outside_response(problem, request)
+        response = outside_response(problem, request)
         response.force_close()
         return response
 
@@ -320,21 +319,12 @@ class ProblemRequestHandler(web.RequestHandler):
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             _log.warning("request", status=resp.status, route=UNMATCHED_ROUTE)
             self._count(resp.status)
-            resp = _outside_response(http_exception_problem(resp), request)
+            resp = outside_response(http_exception_problem(resp), request)
         return await super().finish_response(request, resp, start_time)
 
     def _count(self, status: int) -> None:
         if self._metrics is not None:
             self._metrics.record(UNMATCHED_ROUTE, OTHER, status, None)
-
-
-def _outside_response(problem: Problem, request: web.BaseRequest) -> web.Response:
-    request_id = request.get(REQUEST_ID) or uuid.uuid4().hex
-    response = problem_response(problem, path=request.rel_url.raw_path, request_id=request_id)
-    response.headers["X-Request-Id"] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Server"] = SERVER
-    return response
 
 
 def _loop_name() -> str:

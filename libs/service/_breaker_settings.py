@@ -46,7 +46,7 @@ def read_breaker_policy(environment: Environment) -> BreakerPolicy:
         "BREAKER_SLOW_CALL_DURATION_THRESHOLD_SECONDS", minimum=0.001, maximum=25
     )
     call_timeout_seconds = environment.number(
-        "BREAKER_CALL_TIMEOUT_SECONDS", minimum=0.1, maximum=25, default=5
+        "BREAKER_CALL_TIMEOUT_SECONDS", minimum=0.1, maximum=25, default=2
     )
     open_seconds = environment.number("BREAKER_OPEN_SECONDS", minimum=0.1, maximum=300, default=5)
     open_multiplier = environment.number(

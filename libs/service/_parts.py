@@ -1,7 +1,7 @@
 """The parts that every service's application stands on, made from its settings.
 
-Owns the wiring of tracer, breakers, token verifier and metrics, and what runs beside the requests
-for them. A service's `app.py` adds its storage.
+Owns the wiring of tracer, breakers, pipelines, token verifier and metrics, and what runs beside the
+requests for them. A service's `app.py` adds its storage.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from libs.circuit_breaker import BreakerEvent, CircuitBreakerRegistry, StateChan
 from libs.http import Lifespan, Verifier
 from libs.logging import get_logger
 from libs.metrics import Metrics, event_loop_watched, reported
+from libs.resilience import PipelineRegistry
 from libs.service._dependency_metrics import DependencyMetrics
-from libs.service._resilience_metrics import BreakerMetrics
+from libs.service._resilience_metrics import BreakerMetrics, GuardMetrics
 from libs.service._settings import ServiceSettings
 from libs.tracing import (
     CentralRules,
@@ -50,6 +51,7 @@ class Parts:
     breakers: CircuitBreakerRegistry
     metrics: Metrics
     observer: CallObserver
+    pipelines: PipelineRegistry
     verifier: Verifier
     background: Sequence[Lifespan]
     readiness: Mapping[str, Callable[[], bool]]
@@ -63,6 +65,9 @@ def common_parts(settings: ServiceSettings) -> Parts:
     breaker_metrics = BreakerMetrics(metrics)
     breakers = CircuitBreakerRegistry(listeners=[_log_state, breaker_metrics])
     breaker_metrics.watch(breakers)
+    guard_metrics = GuardMetrics(metrics)
+    pipelines = PipelineRegistry(breakers, listeners=[guard_metrics])
+    guard_metrics.watch(pipelines)
     central = (
         CentralRules(service=settings.service.name) if settings.tracing_central_sampling else None
     )
@@ -123,6 +128,7 @@ def common_parts(settings: ServiceSettings) -> Parts:
         breakers=breakers,
         metrics=metrics,
         observer=observer,
+        pipelines=pipelines,
         verifier=TokenVerifier(settings.auth, keys),
         # Metrics first: so their last flush comes after all else has ended.
         background=[reporting, emission, central_sampling, signing_keys],

@@ -1,7 +1,5 @@
-"""What is counted of the circuit breakers, from their events and their state.
-
-The place for the events of whatever else stands between a service and its dependencies: a listener
-here, an entry in `common_parts`.
+"""What is counted of the guards between a service and its dependencies: circuit breakers, bulkheads,
+retries and deadlines, from their events and their state. Each is named as its operation class.
 """
 
 from __future__ import annotations
@@ -15,9 +13,19 @@ from libs.circuit_breaker import (
     StateChanged,
 )
 from libs.metrics import Dimension, Metrics, Unit
+from libs.resilience import (
+    BulkheadRefusal,
+    BulkheadRejected,
+    CallRetried,
+    DeadlinePassed,
+    PipelineRegistry,
+    ResilienceEvent,
+    RetryRefusal,
+    RetryRefused,
+)
 
 # Two for each dependency, reads and writes.
-_MAX_BREAKERS = 32
+_MAX_OPERATION_CLASSES = 32
 
 STATE_NUMBERS = {
     State.DISABLED: -1,
@@ -34,7 +42,7 @@ class BreakerMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._breaker = Dimension("Breaker", maximum=_MAX_BREAKERS)
+        self._breaker = Dimension("Breaker", maximum=_MAX_OPERATION_CLASSES)
         state = Dimension("State", values=[state.value for state in State])
         by_breaker = [["Breaker"]]
         self._changes = metrics.counter(
@@ -62,3 +70,46 @@ class BreakerMetrics:
             }
 
         self._metrics.gauge("BreakerState", states, unit=Unit.NONE, dimensions=[self._breaker])
+
+
+class GuardMetrics:
+    """A listener for the registry's bulkheads, retries and deadlines."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._guard = guard = Dimension("OperationClass", maximum=_MAX_OPERATION_CLASSES)
+        by_guard = [["OperationClass"]]
+        refusals = Dimension("Reason", values=[reason.value for reason in BulkheadRefusal])
+        self._rejections = metrics.counter(
+            "BulkheadRejections", dimensions=[guard, refusals], rollups=by_guard
+        )
+        self._retries = metrics.counter("Retries", dimensions=[guard])
+        reasons = Dimension("Reason", values=[reason.value for reason in RetryRefusal])
+        self._refused = metrics.counter(
+            "RetriesRefused", dimensions=[guard, reasons], rollups=by_guard
+        )
+        self._deadlines = metrics.counter("DeadlinesPassed", dimensions=[guard])
+
+    def __call__(self, event: ResilienceEvent) -> None:
+        """Count one event."""
+        match event:
+            case BulkheadRejected(name=name, reason=reason):
+                self._rejections.add(1, name, reason.value)
+            case CallRetried(name=name):
+                self._retries.add(1, name)
+            case RetryRefused(name=name, reason=refusal):
+                self._refused.add(1, name, refusal.value)
+            case DeadlinePassed(name=name):
+                self._deadlines.add(1, name)
+
+    def watch(self, registry: PipelineRegistry) -> None:
+        """Report how full each of the registry's bulkheads is at every flush."""
+
+        def running() -> dict[tuple[str, ...], float]:
+            return {(bulkhead.name,): bulkhead.running for bulkhead in registry.bulkheads()}
+
+        def queued() -> dict[tuple[str, ...], float]:
+            return {(bulkhead.name,): bulkhead.queued for bulkhead in registry.bulkheads()}
+
+        self._metrics.gauge("BulkheadRunning", running, dimensions=[self._guard])
+        self._metrics.gauge("BulkheadQueued", queued, dimensions=[self._guard])

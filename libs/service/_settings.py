@@ -16,10 +16,24 @@ from libs.auth import (
     InvalidPermissionTableError,
     PermissionTable,
 )
+from libs.aws import AwsSettings
 from libs.circuit_breaker import BreakerPolicy
 from libs.config import ConfigurationError, Environment
-from libs.http import AccessLogPolicy, ServiceInfo
+from libs.http import (
+    DEFAULT_REQUEST_TIMEOUT_SECONDS,
+    MAX_REQUEST_TIMEOUT_SECONDS,
+    MIN_REQUEST_TIMEOUT_SECONDS,
+    AccessLogPolicy,
+    ServiceInfo,
+)
+from libs.resilience import BulkheadPolicy, RetryBudgetPolicy, RetryPolicy
 from libs.service._breaker_settings import read_breaker_policy
+from libs.service._resilience_settings import (
+    read_bulkhead_policy,
+    read_retry_budget_policy,
+    read_retry_policy,
+    require_whole_attempt_within_request,
+)
 from libs.service._tracing_settings import read_central_sampling, read_tracing_rules
 from libs.tracing import SamplingRule
 
@@ -38,6 +52,7 @@ class ServiceSettings:
     host: str
     port: int
     drain_seconds: float
+    request_timeout_seconds: float = DEFAULT_REQUEST_TIMEOUT_SECONDS
     service: ServiceInfo
     log_level: str
     access_log: AccessLogPolicy = field(default_factory=AccessLogPolicy)
@@ -46,10 +61,23 @@ class ServiceSettings:
     auth: AuthSettings
     region: str
     breaker: BreakerPolicy
+    bulkhead: BulkheadPolicy = field(default_factory=BulkheadPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_budget: RetryBudgetPolicy = field(default_factory=RetryBudgetPolicy)
     tracing_daemon: str | None
     tracing_rate: float
     tracing_rules: tuple[SamplingRule, ...] = ()
     tracing_central_sampling: bool = False
+
+    def aws(self) -> AwsSettings:
+        """How the clients of AWS are to behave."""
+        return AwsSettings(
+            region=self.region,
+            breaker=self.breaker,
+            bulkhead=self.bulkhead,
+            retry=self.retry,
+            retry_budget=self.retry_budget,
+        )
 
 
 def dynamodb_table(environment: Environment, *, default: str) -> str:
@@ -67,6 +95,12 @@ def read_service_settings(
     host = environment.text("HOST", default="127.0.0.1")
     port = environment.integer("PORT", minimum=0, maximum=65_535, default=8080)
     drain_seconds = environment.number("DRAIN_SECONDS", minimum=0, maximum=110, default=20)
+    request_timeout_seconds = environment.number(
+        "REQUEST_TIMEOUT_SECONDS",
+        minimum=MIN_REQUEST_TIMEOUT_SECONDS,
+        maximum=MAX_REQUEST_TIMEOUT_SECONDS,
+        default=DEFAULT_REQUEST_TIMEOUT_SECONDS,
+    )
     info = ServiceInfo(
         name=service,
         version=environment.text("VERSION", default="0.0.0+local"),
@@ -93,6 +127,15 @@ def read_service_settings(
     client_ids = environment.words("AUTH_CLIENT_IDS", default=None)
     permissions = _permissions(environment)
     breaker = read_breaker_policy(environment)
+    bulkhead = read_bulkhead_policy(environment)
+    retry = read_retry_policy(environment)
+    retry_budget = read_retry_budget_policy(environment)
+    require_whole_attempt_within_request(
+        environment,
+        request_timeout_seconds=request_timeout_seconds,
+        breaker=breaker,
+        bulkhead=bulkhead,
+    )
     tracing_daemon = environment.text("TRACING_DAEMON", default="", pattern=_DAEMON)
     tracing_rate = environment.number("TRACING_RATE", minimum=0, maximum=1, default=0.05)
     tracing_rules = read_tracing_rules(environment)
@@ -103,6 +146,7 @@ def read_service_settings(
         host=host,
         port=port,
         drain_seconds=drain_seconds,
+        request_timeout_seconds=request_timeout_seconds,
         service=info,
         log_level=log_level,
         access_log=access_log,
@@ -116,6 +160,9 @@ def read_service_settings(
         ),
         region=region,
         breaker=breaker,
+        bulkhead=bulkhead,
+        retry=retry,
+        retry_budget=retry_budget,
         tracing_daemon=tracing_daemon or None,
         tracing_rate=tracing_rate,
         tracing_rules=tracing_rules,

@@ -17,12 +17,13 @@ from importlib.resources import files
 import yaml
 from aiohttp import web
 
-from libs.aws import AwsSettings, open_clients
+from libs.aws import open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
 from libs.logging import get_logger
 from libs.metrics import Metrics, Unit
+from libs.resilience import PipelineRegistry
 from libs.service import common_parts
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
@@ -56,6 +57,7 @@ class Dependencies:
     tracer: Tracer
     breakers: CircuitBreakerRegistry
     metrics: Metrics = field(default_factory=lambda: Metrics(SERVICE))
+    pipelines: PipelineRegistry = field(default_factory=PipelineRegistry)
     now: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
@@ -95,6 +97,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         breakers=parts.breakers,
         metrics=parts.metrics,
         access_log=config.access_log,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
         problems=problems(),
         lifespan=[*parts.background, catalog],
         readiness={**parts.readiness, "directory": lambda: app[CATALOG].refresher.loaded},
@@ -117,8 +121,8 @@ def real_dependencies(config: Config) -> Dependencies:
     @asynccontextmanager
     async def repository() -> AsyncIterator[CourseRepository]:
         async with open_clients(
-            AwsSettings(region=config.region, breaker=config.breaker),
-            registry=parts.breakers,
+            config.aws(),
+            registry=parts.pipelines,
             tracer=parts.tracer,
             observer=parts.observer,
             services=("dynamodb",),
@@ -131,6 +135,7 @@ def real_dependencies(config: Config) -> Dependencies:
         tracer=parts.tracer,
         breakers=parts.breakers,
         metrics=parts.metrics,
+        pipelines=parts.pipelines,
         background=parts.background,
         readiness=parts.readiness,
     )

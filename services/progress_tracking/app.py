@@ -14,11 +14,12 @@ from importlib.resources import files
 import yaml
 from aiohttp import web
 
-from libs.aws import AwsSettings, open_clients
+from libs.aws import open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
 from libs.metrics import Metrics
+from libs.resilience import PipelineRegistry
 from libs.service import common_parts, report_caches
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
@@ -44,6 +45,7 @@ class Dependencies:
     tracer: Tracer
     breakers: CircuitBreakerRegistry
     metrics: Metrics = field(default_factory=lambda: Metrics(SERVICE))
+    pipelines: PipelineRegistry = field(default_factory=PipelineRegistry)
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     background: Sequence[Lifespan] = ()
@@ -85,6 +87,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         breakers=parts.breakers,
         metrics=parts.metrics,
         access_log=config.access_log,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
         problems=problems(),
         lifespan=[*parts.background, tracking],
         readiness=parts.readiness,
@@ -106,8 +110,8 @@ def real_dependencies(config: Config) -> Dependencies:
     @asynccontextmanager
     async def repository() -> AsyncIterator[ProgressRepository]:
         async with open_clients(
-            AwsSettings(region=config.region, breaker=config.breaker),
-            registry=parts.breakers,
+            config.aws(),
+            registry=parts.pipelines,
             tracer=parts.tracer,
             observer=parts.observer,
             services=("dynamodb",),
@@ -120,6 +124,7 @@ def real_dependencies(config: Config) -> Dependencies:
         tracer=parts.tracer,
         breakers=parts.breakers,
         metrics=parts.metrics,
+        pipelines=parts.pipelines,
         background=parts.background,
         readiness=parts.readiness,
     )

@@ -1,4 +1,5 @@
-"""What a call through a closed circuit costs, against a bare await: one JSON line a policy.
+"""What a call through a closed circuit costs, against a bare await: one JSON line a policy, on the
+standard event loop and on uvloop.
 
     ./pantsw run tests/bench/circuit_breaker.py
 
@@ -14,6 +15,8 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+
+import uvloop
 
 from libs.circuit_breaker import (
     BreakerMode,
@@ -41,6 +44,12 @@ POLICIES = {
         slow_call_rate_threshold=50,
     ),
     "consecutive failures, call time-out": BreakerPolicy(call_timeout_seconds=5),
+    "time window, slow-call rate, call time-out": BreakerPolicy(
+        sliding_window_type=SlidingWindowType.TIME_BASED,
+        slow_call_duration_threshold_seconds=1,
+        slow_call_rate_threshold=50,
+        call_timeout_seconds=5,
+    ),
     "disabled": BreakerPolicy(mode=BreakerMode.DISABLED),
 }
 
@@ -71,20 +80,22 @@ async def limited_round() -> float:
     return time.thread_time() - started
 
 
-async def measure() -> None:
+async def measure(loop: str) -> None:
+    gc.enable()
     calls = {name: CircuitBreaker(name, policy).call for name, policy in POLICIES.items()}
     gc.collect()
     gc.disable()
     bare = min([await bare_round() for _ in range(ROUNDS)])
     limited = min([await limited_round() for _ in range(ROUNDS)])
-    show("none, bare await", bare, bare)
-    show("none, bare await within asyncio.timeout", limited, bare)
+    show(loop, "none, bare await", bare, bare)
+    show(loop, "none, bare await within asyncio.timeout", limited, bare)
     for name, call in calls.items():
-        show(name, min([await guarded_round(call) for _ in range(ROUNDS)]), bare)
+        show(loop, name, min([await guarded_round(call) for _ in range(ROUNDS)]), bare)
 
 
-def show(policy: str, seconds: float, bare: float) -> None:
+def show(loop: str, policy: str, seconds: float, bare: float) -> None:
     report = {
+        "loop": loop,
         "policy": policy,
         "microseconds": round(seconds / CALLS * 1e6, 3),
         "addedMicroseconds": round((seconds - bare) / CALLS * 1e6, 3),
@@ -94,4 +105,6 @@ def show(policy: str, seconds: float, bare: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(measure())
+    for name, new_loop in (("asyncio", asyncio.new_event_loop), ("uvloop", uvloop.new_event_loop)):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(measure(name))

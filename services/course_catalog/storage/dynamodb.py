@@ -14,6 +14,7 @@ from typing import Any
 from libs.aws import ConditionFailed, DependencyError, DynamoDB
 from libs.circuit_breaker import CircuitOpenError
 from libs.logging import get_logger
+from libs.resilience import BulkheadFullError
 from services.course_catalog.domain.course import Change, Course, Status, Summary, Tombstone
 from services.course_catalog.domain.errors import (
     CatalogUnavailableError,
@@ -180,7 +181,7 @@ def _readable(items: Sequence[Item]) -> Iterator[Change]:
 def _dependency() -> Iterator[None]:
     try:
         yield
-    except CircuitOpenError as error:
+    except (CircuitOpenError, BulkheadFullError) as error:
         raise CatalogUnavailableError(
             "the catalog's store is left alone for a moment", error.retry_after_seconds
         ) from error

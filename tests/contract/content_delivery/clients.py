@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from libs.aws import AwsSettings, Clients, open_clients
-from libs.circuit_breaker import CircuitBreakerRegistry
+from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from tests.backends import Backend, create_table
 
@@ -38,7 +38,7 @@ async def clients_of(
     )
     async with open_clients(
         AwsSettings(region=backend.region),
-        registry=CircuitBreakerRegistry(),
+        registry=PipelineRegistry(),
         tracer=tracer,
         services=("dynamodb", "s3"),
         now=now,

@@ -97,7 +97,7 @@ class Service:
         groups: Iterable[str] = (),
         headers: Mapping[str, str] | None = None,
         json: object = None,
-        data: bytes | None = None,
+        data: bytes | AsyncIterator[bytes] | None = None,
     ) -> ClientResponse:
         """Send a request; `path` goes out as it is, byte for byte. `sub` None sends no token."""
         sent = {**(self.token(sub, groups) if sub is not None else {}), **(headers or {})}

@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 
 from libs.aws import AwsSettings, DependencyUnavailable, DynamoDB, open_clients
-from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
+from libs.circuit_breaker import BreakerPolicy
+from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from tests.backends import Backend, create_table
 
@@ -36,10 +37,9 @@ async def dynamodb_on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Asyn
     settings = AwsSettings(
         region=backend.region,
         read_timeout_seconds=20.0,
-        total_attempts=1,
         breaker=BreakerPolicy(call_timeout_seconds=30.0),
     )
-    async with open_clients(settings, registry=CircuitBreakerRegistry(), tracer=tracer) as clients:
+    async with open_clients(settings, registry=PipelineRegistry(), tracer=tracer) as clients:
         yield clients.dynamodb
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ UPDATE = {
     "items": {"intro": {"completed": True, "fraction": 1, "positionSeconds": 62}},
 }
 JSON = {"Content-Type": "application/json"}
+HURRY = {"X-Request-Timeout-Ms": "100"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Scenario:
     json: object = None
     data: bytes | None = None
     etag: bool = False
+    stalls: bool = False
+    """The body begins and never ends."""
 
     @property
     def promise(self) -> Promise:
@@ -88,6 +92,8 @@ SCENARIOS = [
     Scenario("PUT", COURSE, 401, STARTED, json=UPDATE, sub=None),
     Scenario("PUT", COURSE, 403, "/progress/learner-b/crs-1", json=UPDATE),
     Scenario("PUT", COURSE, 406, STARTED, json=UPDATE, headers={"Accept": "image/png"}),
+    Scenario("PUT", COURSE, 400, STARTED, json=UPDATE, headers={"X-Request-Timeout-Ms": "soon"}),
+    Scenario("PUT", COURSE, 408, STARTED, stalls=True, headers={**JSON, **HURRY}),
     Scenario("PUT", COURSE, 409, STARTED, json={**UPDATE, "attempt": 2}),
     Scenario("PUT", COURSE, 413, STARTED, data=b" " * 300_000, headers=JSON),
     Scenario("PUT", COURSE, 415, STARTED, data=b"{}", headers={"Content-Type": "text/plain"}),
@@ -134,10 +140,15 @@ async def test_a_documented_response(services: Mapping[str, Service], scenario: 
         sub=scenario.sub,
         headers=headers,
         json=scenario.json,
-        data=scenario.data,
+        data=_stalled_body() if scenario.stalls else scenario.data,
     )
     assert response.status == scenario.status
     await CONTRACT.check(response, scenario.method, scenario.template)
+
+
+async def _stalled_body() -> AsyncIterator[bytes]:
+    yield b"{"
+    await asyncio.Event().wait()
 
 
 def test_every_documented_response_is_produced() -> None:

@@ -9,7 +9,7 @@ from yarl import URL
 
 from libs.auth.testing import TokenIssuer
 from libs.aws import AwsSettings, open_clients
-from libs.circuit_breaker import CircuitBreakerRegistry
+from libs.resilience import PipelineRegistry
 from libs.tracing.testing import recording_tracer
 from services.course_catalog.domain.course import Course
 from services.course_catalog.storage.dynamodb import DynamoDBCourseRepository
@@ -31,7 +31,7 @@ class Authors:
         tracer, _ = recording_tracer()
         async with open_clients(
             AwsSettings(region=self._backend.region),
-            registry=CircuitBreakerRegistry(),
+            registry=PipelineRegistry(),
             tracer=tracer,
         ) as clients:
             repository = DynamoDBCourseRepository(clients.dynamodb, self._table)

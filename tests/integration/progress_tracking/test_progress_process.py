@@ -165,7 +165,7 @@ async def test_a_table_that_is_not_there_is_503_and_not_500(
         async with session.get(f"{base}/readyz") as response:
             # A breaker is no reason to take the process out of service.
             assert response.status == 200
-            assert (await response.json())["breakers"]["dynamodb:read"] == "open"
+            assert (await response.json())["breakers"]["dynamodb:read"]["state"] == "open"
         assert await running.stop() == 0
 
 

@@ -39,6 +39,7 @@ class FaultServer:
         self.otherwise: Behaviour = answer({})
         self.hanging = asyncio.Event()
         self.port = 0
+        self.runner = web.ServerRunner(web.Server(self.handle), shutdown_timeout=0.1)
         self._released = asyncio.Event()
 
     @property
@@ -63,6 +64,10 @@ class FaultServer:
     async def hang(self) -> None:
         self.hanging.set()
         await self._released.wait()
+
+    async def close(self) -> None:
+        """Listen no more, and close what is connected."""
+        await self.runner.cleanup()
 
     def release(self) -> None:
         self._released.set()
@@ -153,7 +158,7 @@ async def cut_short(server: FaultServer, request: web.Request) -> web.StreamResp
 async def fault_server() -> AsyncIterator[FaultServer]:
     """A running fault server on a free port of 127.0.0.1."""
     server = FaultServer()
-    runner = web.ServerRunner(web.Server(server.handle), shutdown_timeout=0.1)
+    runner = server.runner
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

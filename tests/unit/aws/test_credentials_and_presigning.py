@@ -23,8 +23,8 @@ from libs.aws import (
 )
 from libs.aws._credentials import Credentials
 from libs.aws._settings import s3_config
-from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.logging.testing import captured_logs
+from libs.resilience import PipelineRegistry
 from libs.tracing.testing import recording_tracer
 from tests.unit.aws.conftest import ACCESS_KEY, SECRET_KEY
 from tests.unit.aws.fault_server import Behaviour, FaultServer, fault_server, s3_answer
@@ -38,7 +38,7 @@ async def clients() -> AsyncIterator[Clients]:
     tracer, _ = recording_tracer()
     async with open_clients(
         SETTINGS,
-        registry=CircuitBreakerRegistry(),
+        registry=PipelineRegistry(),
         tracer=tracer,
         services=("dynamodb", "s3"),
         now=lambda: NOW,
@@ -123,7 +123,7 @@ async def test_the_background_renewal_runs_by_itself(ecs: FaultServer) -> None:
     tracer, _ = recording_tracer()
     settings = AwsSettings(region="eu-west-1", credentials_check_seconds=0.001)
     async with open_clients(
-        settings, registry=CircuitBreakerRegistry(), tracer=tracer, services=("s3",)
+        settings, registry=PipelineRegistry(), tracer=tracer, services=("s3",)
     ) as opened:
         await _until(
             lambda: "ASIAnew"

@@ -13,6 +13,7 @@ from libs.aws import (
     ConditionFailed,
     DependencyError,
     DependencyUnavailable,
+    Executed,
     NotFound,
     RequestRejected,
     Throttled,
@@ -28,6 +29,15 @@ from libs.circuit_breaker import (
     State,
 )
 from libs.circuit_breaker.testing import ManualClock
+from libs.resilience import (
+    BulkheadFullError,
+    BulkheadPolicy,
+    DeadlineExceededError,
+    PipelineRegistry,
+    RetryBudgetPolicy,
+    RetryPolicy,
+    deadline_scope,
+)
 from libs.tracing.testing import InMemoryEmitter, recording_tracer
 from tests.unit.aws.fault_server import (
     REQUEST_ID,
@@ -63,25 +73,30 @@ async def platform(
     *,
     emitter_of: list[InMemoryEmitter] | None = None,
     clock: ManualClock | None = None,
-    total_attempts: int = 1,
+    max_attempts: int = 1,
     read_timeout_seconds: float = 3.0,
     breaker: BreakerPolicy | None = None,
+    bulkhead: BulkheadPolicy | None = None,
 ) -> AsyncIterator[Platform]:
-    registry = CircuitBreakerRegistry(clock=clock or ManualClock())
+    breakers = CircuitBreakerRegistry(clock=clock or ManualClock())
+    # Without jitter's random part there is no wait.
+    registry = PipelineRegistry(breakers, random=lambda: 0.0)
     tracer, emitter = recording_tracer()
     if emitter_of is not None:
         emitter_of.append(emitter)
     settings = AwsSettings(
         region="eu-test-1",
-        total_attempts=total_attempts,
         read_timeout_seconds=read_timeout_seconds,
         breaker=breaker or BreakerPolicy(failure_threshold=2),
+        bulkhead=bulkhead or BulkheadPolicy(),
+        retry=RetryPolicy(max_attempts),
+        retry_budget=RetryBudgetPolicy(ratio=1, max_balance=100),
     )
     async with open_clients(
         settings, registry=registry, tracer=tracer, services=("dynamodb", "s3")
     ) as clients:
         with tracer.segment("GET /test"):
-            yield Platform(clients, registry)
+            yield Platform(clients, breakers)
 
 
 async def test_parameters_and_answers_are_those_of_the_api(aws: FaultServer) -> None:
@@ -232,7 +247,7 @@ async def test_a_refused_connection_is_the_dependencys_failure(
     async with platform() as lyceum:
         with pytest.raises(DependencyUnavailable) as caught:
             await lyceum.dynamodb.get_item(**KEY)
-    assert caught.value.reason == "connection"
+    assert (caught.value.reason, caught.value.executed) == ("connection", Executed.NO)
 
 
 async def test_what_the_dependency_asks_for_is_kept(aws: FaultServer) -> None:
@@ -243,15 +258,138 @@ async def test_what_the_dependency_asks_for_is_kept(aws: FaultServer) -> None:
     assert caught.value.retry_after_seconds == 7
 
 
-async def test_a_second_attempt_is_the_last(aws: FaultServer) -> None:
-    aws.then(reset, answer({"Item": {}}))
-    async with platform(total_attempts=2) as lyceum:
-        await lyceum.dynamodb.get_item(**KEY)
-        assert len(aws.requests) == 2
+PATIENT = BreakerPolicy(failure_threshold=100)
+
+
+async def test_reads_are_repeated_whatever_is_known_of_the_first_attempt(aws: FaultServer) -> None:
+    async with platform(max_attempts=2, breaker=PATIENT) as lyceum:
+        for failure in (reset, cut_short, error("InternalServerError", status=500)):
+            aws.then(failure, answer({"Item": {}}))
+            await lyceum.dynamodb.get_item(**KEY)
+        assert len(aws.requests) == 6
+        aws.then(s3_error("SlowDown", status=503), s3_answer(b"0123"))
+        assert (await lyceum.s3.get_object(Bucket="media", Key="k"))["Body"] == b"0123"
+        # The second attempt is the last: the SDK itself tries nothing again.
         aws.then(reset, reset, answer({}))
         with pytest.raises(DependencyUnavailable):
             await lyceum.dynamodb.get_item(**KEY)
-    assert len(aws.requests) == 4
+    assert len(aws.requests) == 10
+
+
+@pytest.mark.parametrize("failure", [reset, cut_short, error("InternalServerError", status=500)])
+async def test_a_write_whose_answer_was_lost_is_not_sent_again(
+    aws: FaultServer, failure: Behaviour
+) -> None:
+    """It may have been executed: its condition could fail on its own first effect."""
+    aws.then(failure, error("ConditionalCheckFailedException"))
+    async with platform(max_attempts=3, breaker=PATIENT) as lyceum:
+        with pytest.raises(DependencyUnavailable) as caught:
+            await lyceum.dynamodb.put_item(TableName="courses", Item={})
+        assert caught.value.executed is Executed.MAYBE
+        assert len(aws.requests) == 1
+        aws.behaviours[:] = [failure]
+        with pytest.raises(DependencyUnavailable):
+            await lyceum.s3.put_object(Bucket="media", Key="k", Body=b"0")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [error("ThrottlingException"), error("ProvisionedThroughputExceededException")],
+)
+async def test_a_write_that_was_not_executed_is_sent_again(
+    aws: FaultServer, failure: Behaviour
+) -> None:
+    aws.then(failure, answer({}))
+    async with platform(max_attempts=2, breaker=PATIENT) as lyceum:
+        await lyceum.dynamodb.put_item(TableName="courses", Item={})
+    assert len(aws.requests) == 2
+
+
+async def test_a_write_that_never_left_is_sent_again(aws: FaultServer) -> None:
+    emitters: list[InMemoryEmitter] = []
+    # Nobody listens: a connection is refused, and so is the next.
+    await aws.close()
+    async with platform(emitter_of=emitters, max_attempts=3, breaker=PATIENT) as lyceum:
+        with pytest.raises(DependencyUnavailable) as caught:
+            await lyceum.dynamodb.put_item(TableName="courses", Item={})
+        assert (caught.value.reason, caught.value.executed) == ("connection", Executed.NO)
+    assert emitters[0].named("DynamoDB.PutItem").attributes["aws.request.retries"] == 2
+
+
+async def test_a_write_is_sent_again_when_the_caller_says_that_twice_is_once(
+    aws: FaultServer,
+) -> None:
+    aws.then(reset, answer({}), reset, s3_answer())
+    async with platform(max_attempts=2, breaker=PATIENT) as lyceum:
+        await lyceum.dynamodb.put_item(TableName="courses", Item={}, repeatable=True)
+        await lyceum.s3.put_object(Bucket="media", Key="k", Body=b"0", repeatable=True)
+    assert "repeatable" not in json.loads(aws.requests[0].body)
+
+
+async def test_a_transaction_is_sent_again_under_the_same_token(aws: FaultServer) -> None:
+    aws.then(reset, answer({}), reset, answer({}))
+    params = {"TransactItems": [{"Delete": KEY}]}
+    async with platform(max_attempts=2, breaker=PATIENT) as lyceum:
+        await lyceum.dynamodb.transact_write_items(**params)
+        await lyceum.dynamodb.transact_write_items(**params, ClientRequestToken="mine")
+    tokens = [json.loads(request.body)["ClientRequestToken"] for request in aws.requests]
+    assert tokens[0] == tokens[1]
+    assert len(tokens[0]) == 32
+    assert tokens[2:] == ["mine", "mine"]
+    assert params == {"TransactItems": [{"Delete": KEY}]}
+
+
+async def test_a_transaction_that_is_still_under_way_may_have_been_executed(
+    aws: FaultServer,
+) -> None:
+    aws.then(error("TransactionInProgressException"), error("TransactionConflictException"))
+    async with platform() as lyceum:
+        with pytest.raises(Throttled) as caught:
+            await lyceum.dynamodb.transact_write_items(TransactItems=[])
+        assert caught.value.executed is Executed.MAYBE
+        with pytest.raises(Throttled) as caught:
+            await lyceum.dynamodb.put_item(TableName="courses", Item={})
+        assert caught.value.executed is Executed.NO
+
+
+async def test_answers_are_not_asked_for_again(aws: FaultServer) -> None:
+    aws.then(error("ConditionalCheckFailedException"), error("ValidationException"))
+    async with platform(max_attempts=3) as lyceum:
+        with pytest.raises(ConditionFailed):
+            await lyceum.dynamodb.put_item(TableName="courses", Item={})
+        with pytest.raises(RequestRejected):
+            await lyceum.dynamodb.get_item(**KEY)
+    assert len(aws.requests) == 2
+
+
+async def test_a_span_tells_how_often_a_call_was_repeated(aws: FaultServer) -> None:
+    emitters: list[InMemoryEmitter] = []
+    aws.then(reset, reset, answer({}))
+    async with platform(emitter_of=emitters, max_attempts=3, breaker=PATIENT) as lyceum:
+        await lyceum.dynamodb.get_item(**KEY)
+    assert emitters[0].named("DynamoDB.GetItem").attributes["aws.request.retries"] == 2
+    assert emitters[0].named("DynamoDB.GetItem").fault is False
+
+
+async def test_each_operation_class_has_a_bulkhead_of_its_own(aws: FaultServer) -> None:
+    aws.then(hang)
+    async with platform(bulkhead=BulkheadPolicy(1, 0, 0)) as lyceum:
+        held = asyncio.ensure_future(lyceum.dynamodb.get_item(**KEY))
+        await aws.hanging.wait()
+        with pytest.raises(BulkheadFullError) as caught:
+            await lyceum.dynamodb.get_item(**KEY)
+        assert caught.value.name == "dynamodb:read"
+        await lyceum.dynamodb.put_item(TableName="courses", Item={})
+        assert set(lyceum.states().values()) == {State.CLOSED}
+        held.cancel()
+        await asyncio.wait([held])
+
+
+async def test_work_whose_caller_has_gone_is_not_sent(aws: FaultServer) -> None:
+    async with platform() as lyceum:
+        with deadline_scope(0), pytest.raises(DeadlineExceededError):
+            await lyceum.dynamodb.get_item(**KEY)
+    assert aws.requests == []
 
 
 async def test_reads_and_writes_have_circuits_of_their_own(aws: FaultServer) -> None:
@@ -293,15 +431,16 @@ async def test_unmet_conditions_and_refusals_open_no_circuit(aws: FaultServer) -
     assert len(aws.requests) == 11
 
 
-async def test_the_breakers_time_out_bounds_all_attempts(aws: FaultServer) -> None:
+async def test_the_breakers_time_out_bounds_one_attempt(aws: FaultServer) -> None:
     aws.otherwise = hang
-    policy = BreakerPolicy(failure_threshold=1, call_timeout_seconds=0.1)
-    async with platform(total_attempts=2, breaker=policy) as lyceum:
+    policy = BreakerPolicy(failure_threshold=2, call_timeout_seconds=0.5)
+    async with platform(max_attempts=3, breaker=policy) as lyceum:
         with pytest.raises(DependencyUnavailable) as caught:
             await lyceum.dynamodb.get_item(**KEY)
-        assert caught.value.reason == "timeout"
+        assert (caught.value.reason, caught.value.executed) == ("timeout", Executed.MAYBE)
+        # The second attempt opened the circuit: there was no third.
         assert lyceum.states()["dynamodb:read"] is State.OPEN
-    assert len(aws.requests) == 1
+    assert len(aws.requests) == 2
 
 
 async def test_a_cancelled_call_is_nobodys_failure(aws: FaultServer) -> None:
@@ -397,11 +536,9 @@ def test_no_exception_has_a_metaclass(kind: type[Exception]) -> None:
     "wrong",
     [
         {"region": ""},
-        {"total_attempts": 0},
-        {"total_attempts": 3},
         {"connect_timeout_seconds": 0},
         {"read_timeout_seconds": float("nan")},
-        {"pool_connections": 0},
+        {"keepalive_seconds": 0},
     ],
 )
 def test_settings_are_checked(wrong: dict[str, object]) -> None:

@@ -18,8 +18,9 @@ from libs.aws import (
     open_clients,
 )
 from libs.aws._observer import consumed_capacity
-from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
+from libs.circuit_breaker import BreakerPolicy
 from libs.logging.testing import captured_logs
+from libs.resilience import PipelineRegistry, RetryPolicy, deadline_scope
 from libs.tracing.testing import recording_tracer
 from tests.unit.aws.fault_server import (
     Behaviour,
@@ -40,13 +41,13 @@ async def observed(observer: CallObserver, *, failures: int = 5) -> AsyncIterato
     readings = iter(range(10_000))
     settings = AwsSettings(
         region="eu-test-1",
-        total_attempts=1,
         read_timeout_seconds=0.2,
         breaker=BreakerPolicy(failure_threshold=failures),
+        retry=RetryPolicy(max_attempts=1),
     )
     async with open_clients(
         settings,
-        registry=CircuitBreakerRegistry(),
+        registry=PipelineRegistry(),
         tracer=recording_tracer()[0],
         services=("dynamodb", "s3"),
         observer=observer,
@@ -204,3 +205,23 @@ def test_capacity_by_table_and_index_and_of_several_tables() -> None:
 def test_a_report_of_another_shape_is_none(reported: object) -> None:
     assert consumed_capacity({"ConsumedCapacity": reported}, "read") == ()
     assert consumed_capacity({}, "read") == ()
+
+
+async def test_nor_did_a_call_whose_caller_had_gone_before(aws: FaultServer) -> None:
+    calls: list[DependencyCall] = []
+    async with observed(calls.append) as clients:
+        with deadline_scope(0), pytest.raises(Exception, match="deadline"):
+            await clients.dynamodb.get_item(**KEY)
+    assert [call.outcome for call in calls] == [CallOutcome.NOT_ATTEMPTED]
+    assert aws.requests == []
+
+
+async def test_a_call_that_the_callers_deadline_cuts_is_nobodys_error(aws: FaultServer) -> None:
+    aws.then(hang)
+    calls: list[DependencyCall] = []
+    async with observed(calls.append) as clients:
+        with deadline_scope(0.05), pytest.raises(Exception, match="deadline"):
+            await clients.dynamodb.get_item(**KEY)
+    assert [(call.outcome, call.outcome.is_error) for call in calls] == [
+        (CallOutcome.CANCELLED, False)
+    ]

@@ -31,7 +31,8 @@ def test_what_is_needed_is_enough() -> None:
     assert config.auth.issuer == "https://issuer.example/pool/"
     assert config.auth.client_ids == {"web", "mobile"}
     assert config.auth.permissions is DEFAULT_PERMISSIONS
-    assert (config.breaker.failure_threshold, config.breaker.call_timeout_seconds) == (5, 5)
+    assert (config.breaker.failure_threshold, config.breaker.call_timeout_seconds) == (5, 2)
+    assert config.request_timeout_seconds == 5
     assert (config.tracing_daemon, config.tracing_rate, config.log_level) == (None, 0.05, "INFO")
     assert config.cors_origins == ()
 

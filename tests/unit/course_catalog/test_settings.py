@@ -68,7 +68,7 @@ def test_the_readme_names_every_variable() -> None:
     files = [README.parent / "config.py"]
     files += [
         Path("libs/service", f"_{name}.py")
-        for name in ("settings", "breaker_settings", "tracing_settings")
+        for name in ("settings", "breaker_settings", "resilience_settings", "tracing_settings")
     ]
     source = "".join(file.read_text(encoding="utf-8") for file in files)
     read = set(re.findall(r"\(\s*(?:#[^\n]*\n\s*)*\"([A-Z_]+)\"", source))

@@ -42,6 +42,15 @@ from libs.http import (
     version_etag,
 )
 from libs.metrics import Metrics
+from libs.resilience import (
+    BulkheadFullError,
+    BulkheadPolicy,
+    DeadlineExceededError,
+    PipelineRegistry,
+    RetryBudgetPolicy,
+    RetryPolicy,
+    current_deadline,
+)
 from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 
@@ -96,6 +105,15 @@ class Sample:
         self.metrics: Metrics | None = None
         self.access_log: AccessLogPolicy | None = None
         self.clock: Callable[[], float] = time.perf_counter
+        self.pipelines = PipelineRegistry(self.breakers)
+        self.pipelines.pipeline(
+            "things:read",
+            breaker=BreakerPolicy(),
+            bulkhead=BulkheadPolicy(),
+            retry=RetryPolicy(),
+            budget=RetryBudgetPolicy(),
+        )
+        self.request_timeout_seconds = 5.0
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -110,6 +128,8 @@ class Sample:
             web.get("/admin", self.admin),
             web.get("/hold", self.hold),
             web.post("/echo", self.echo),
+            web.get("/stubborn", self.stubborn),
+            web.get("/remaining", self.remaining),
         ]
 
     async def list_things(self, request: web.Request) -> web.StreamResponse:
@@ -170,6 +190,20 @@ class Sample:
         ids = [path_identifier(request, name) for name in ("courseId", "contentId")]
         return json_response(request, ids, cache_control="no-store")
 
+    async def stubborn(self, request: web.Request) -> web.StreamResponse:
+        """Ends when it is released, and not when it is cancelled."""
+        self.held.set()
+        while not self.release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.release.wait()
+        self.events.append("stubborn ends")
+        return json_response(request, {}, cache_control="no-store")
+
+    async def remaining(self, request: web.Request) -> web.StreamResponse:
+        deadline = current_deadline()
+        left = None if deadline is None else deadline.remaining()
+        return json_response(request, {"seconds": left}, cache_control="no-store")
+
     async def fail(self, request: web.Request) -> web.StreamResponse:
         failures: dict[str, Callable[[], Exception]] = {
             "bug": lambda: RuntimeError("the password is hunter2"),
@@ -181,6 +215,8 @@ class Sample:
             ),
             "unavailable": lambda: DependencyUnavailable("s3", "HeadObject", reason="timeout"),
             "timeout": lambda: TimeoutError(),
+            "full": lambda: BulkheadFullError("things:read", 1.5),
+            "late": lambda: DeadlineExceededError("things:read", started=False),
             "keys": lambda: KeysUnavailableError(12.5),
             "group": lambda: ExceptionGroup("tasks", [ThingMissingError("t1")]),
             "groups": lambda: ExceptionGroup("tasks", [ThingMissingError("t1"), OSError("x")]),
@@ -221,6 +257,8 @@ class Sample:
             verifier=ISSUER.verifier(),
             tracer=tracer or recording_tracer()[0],
             breakers=self.breakers,
+            pipelines=self.pipelines,
+            request_timeout_seconds=self.request_timeout_seconds,
             problems={
                 ThingMissingError: lambda error: Problem(
                     404, "thing_not_found", "There is no such thing."

@@ -10,11 +10,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from libs.circuit_breaker import CircuitBreakerRegistry
+from libs.circuit_breaker import (
+    BreakerPolicy,
+    CircuitBreakerRegistry,
+    CircuitOpenError,
+    SlidingWindowType,
+)
 from libs.http import ServiceInfo, create_app, serve
 from libs.http._cors import EXPOSED_HEADERS
 from libs.http._negotiation import accepts
 from libs.logging.testing import captured_logs
+from libs.resilience import BulkheadPolicy, RetryBudgetPolicy, RetryPolicy
 from libs.tracing.testing import recording_tracer
 from tests.unit.http.sample_app import ISSUER, Client, Sample, lines, running
 
@@ -92,13 +98,72 @@ async def test_liveness_readiness_and_version(client: Client) -> None:
     assert await (await client.call("GET", "/readyz", token=None)).json() == {
         "status": "ready",
         "checks": {"configuration": "ready", "keys": "ready"},
-        "breakers": {"things:read": "closed"},
+        "breakers": {
+            "things:read": {
+                "state": "closed",
+                "consecutiveFailures": 0,
+                "rejectedCalls": 0,
+                "slowCalls": 0,
+                "retryAfterSeconds": 0,
+            }
+        },
+        "bulkheads": {
+            "things:read": {
+                "running": 0,
+                "maxConcurrentCalls": 50,
+                "queued": 0,
+                "maxQueuedCalls": 100,
+                "rejectedCalls": 0,
+            }
+        },
     }
     assert await (await client.call("GET", "/version", token=None)).json() == {
         "service": "sample",
         "version": "1.2.3",
         "revision": "0a1b2c3",
         "imageHash": "sha256:beef",
+    }
+
+
+async def test_readiness_shows_what_a_breaker_and_a_bulkhead_hold(client: Client) -> None:
+    window = BreakerPolicy(
+        sliding_window_type=SlidingWindowType.COUNT_BASED,
+        sliding_window_size=4,
+        minimum_number_of_calls=4,
+    )
+    parts = client.sample.pipelines.pipeline(
+        "things:write",
+        breaker=window,
+        bulkhead=BulkheadPolicy(2, 3, 1),
+        retry=RetryPolicy(),
+        budget=RetryBudgetPolicy(),
+    )
+
+    async def fail() -> None:
+        raise LookupError
+
+    assert parts.bulkhead.try_acquire()
+    for _ in range(4):
+        with pytest.raises(LookupError):
+            await parts.breaker.call(fail)
+    with pytest.raises(CircuitOpenError):
+        await parts.breaker.call(fail)
+    body = await (await client.call("GET", "/readyz", token=None)).json()
+    breaker = body["breakers"]["things:write"]  # type: ignore[index]
+    assert 0 < breaker.pop("retryAfterSeconds") <= 5
+    assert breaker == {
+        "state": "open",
+        "consecutiveFailures": 0,
+        "rejectedCalls": 1,
+        "slowCalls": 0,
+        "window": {"calls": 4, "failureRate": 100.0, "slowCallRate": 0.0},
+    }
+    assert body["bulkheads"]["things:write"] == {  # type: ignore[index]
+        "running": 1,
+        "maxConcurrentCalls": 2,
+        "queued": 0,
+        "maxQueuedCalls": 3,
+        "rejectedCalls": 0,
     }
 
 
@@ -319,7 +384,7 @@ async def test_a_preflight_needs_no_token(client: Client) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, PATCH, PUT"
     allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
-    assert {"authorization", "if-match", "idempotency-key"} <= set(allowed)
+    assert {"authorization", "if-match", "idempotency-key", "x-request-timeout-ms"} <= set(allowed)
     assert answer.headers["Access-Control-Max-Age"] == "600"
 
 

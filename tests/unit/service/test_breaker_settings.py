@@ -45,7 +45,7 @@ def problems(variables: dict[str, str]) -> tuple[str, ...]:
 
 
 def test_without_variables_the_policy_counts_consecutive_failures() -> None:
-    assert read({}) == BreakerPolicy(call_timeout_seconds=5)
+    assert read({}) == BreakerPolicy(call_timeout_seconds=2)
 
 
 def test_every_field_has_its_variable() -> None:

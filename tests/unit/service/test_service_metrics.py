@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -11,9 +12,20 @@ from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry, CircuitO
 from libs.circuit_breaker.testing import ManualClock
 from libs.metrics import OTHER
 from libs.metrics.testing import RecordedMetrics
+from libs.resilience import (
+    BulkheadFullError,
+    BulkheadPolicy,
+    DeadlineExceededError,
+    FailureKind,
+    PipelineRegistry,
+    Repeatable,
+    RetryBudgetPolicy,
+    RetryPolicy,
+    deadline_scope,
+)
 from libs.service import report_caches
 from libs.service._dependency_metrics import DependencyMetrics
-from libs.service._resilience_metrics import STATE_NUMBERS, BreakerMetrics
+from libs.service._resilience_metrics import STATE_NUMBERS, BreakerMetrics, GuardMetrics
 from tests.unit.metrics.emf import check_document
 
 
@@ -134,6 +146,51 @@ def test_every_state_has_a_number_of_its_own() -> None:
     assert len(set(STATE_NUMBERS.values())) == len(State)
     refuses = {state for state, number in STATE_NUMBERS.items() if number > 1}
     assert refuses == {State.OPEN, State.FORCED_OPEN}
+
+
+async def test_bulkheads_retries_and_deadlines_are_counted_by_operation_class(
+    metrics: RecordedMetrics,
+) -> None:
+    listener = GuardMetrics(metrics.metrics)
+    registry = PipelineRegistry(listeners=[listener], random=lambda: 0.0)
+    listener.watch(registry)
+    pipeline = registry.pipeline(
+        "dynamodb:read",
+        breaker=BreakerPolicy(failure_threshold=10),
+        bulkhead=BulkheadPolicy(max_concurrent_calls=1, max_queued_calls=0),
+        retry=RetryPolicy(max_attempts=2),
+        budget=RetryBudgetPolicy(),
+        classify_failure=lambda _: FailureKind.NOT_EXECUTED,
+    )
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def fails() -> None:
+        raise OSError("lost")
+
+    async def lasts() -> None:
+        entered.set()
+        await leave.wait()
+
+    with pytest.raises(OSError, match="lost"):
+        await pipeline.call(fails, repeatable=Repeatable.ALWAYS)
+    with deadline_scope(0), pytest.raises(DeadlineExceededError):
+        await pipeline.call(fails)
+    lasting = asyncio.create_task(pipeline.call(lasts))
+    await entered.wait()
+    with pytest.raises(BulkheadFullError):
+        await pipeline.call(fails)
+    metrics.flush()
+    leave.set()
+    await lasting
+    name = "dynamodb:read"
+    assert metrics.series("Retries") == {(name,): 1}
+    assert metrics.series("RetriesRefused") == {(name, "attempts"): 1}
+    assert metrics.series("DeadlinesPassed") == {(name,): 1}
+    assert metrics.series("BulkheadRejections") == {(name, "queue_full"): 1}
+    assert metrics.series("BulkheadRunning") == {(name,): 1}
+    assert metrics.series("BulkheadQueued") == {(name,): 0}
+    for document in metrics.documents:
+        check_document(document)
 
 
 @dataclass
