@@ -296,7 +296,9 @@ class Platform:
             for service, arn in resources.role_arns.items()
         }
         sts = await self._stack.enter_async_context(aws.client("sts"))
-        endpoint = CredentialEndpoint(grants, assume_role_through(sts), now=lambda: datetime.now(UTC))
+        endpoint = CredentialEndpoint(
+            grants, assume_role_through(sts), now=lambda: datetime.now(UTC)
+        )
         runner = web.AppRunner(endpoint.app(), access_log=None, shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -309,7 +311,10 @@ class Platform:
         configuration = self._directory / "gateway.json"
         write_configuration(
             configuration,
-            {name: (contract_of(name), [Target("stable", self.url(name), 100)]) for name in services},
+            {
+                name: (contract_of(name), [Target("stable", self.url(name), 100)])
+                for name in services
+            },
         )
         gateway = ServiceProcess(
             await asyncio.create_subprocess_exec(

@@ -1,0 +1,34 @@
+"""One platform for each test module, on production's defaults, and one report of what it measured.
+
+A module's tests and its platform share one event loop: proxies and clients live in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.harness import Platform, running_platform
+from tests.faults.report import FOLDER_VARIABLE, Report
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    async with running_platform(tmp_path_factory.mktemp("platform")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Report]:
+    made = Report()
+    yield made
+    sys.stdout.write(f"\n{made}\n")
+    folder = os.environ.get(FOLDER_VARIABLE) or tmp_path_factory.mktemp("report")
+    made.write(Path(folder) / f"{request.node.path.stem}.json")
