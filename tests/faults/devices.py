@@ -39,10 +39,10 @@ class Learner:
         self._numbers: Iterator[int] = itertools.count(1)
         self._start = (datetime.now(UTC) - _START).replace(microsecond=0)
 
-    async def write(self, device_id: str) -> Answer:
-        """Send the next update from one device."""
+    async def write(self, device_id: str | None = None) -> Answer:
+        """Send the next update from a device, which sends one at a time; None: from one of its own."""
         number = next(self._numbers)
-        update = self._update(number, device_id)
+        update = self._update(number, device_id or f"once-{number}")
         entry = self.history.sending(update)
         answer = await self._platform.ask("PUT", self.path, user=self._user, body=_document(update))
         _conclude(entry, answer)

@@ -165,6 +165,10 @@ class Platform:
         draft.write_text(str(seconds))
         draft.replace(self._clock)
 
+    def environment(self, service: str) -> dict[str, str]:
+        """The variables with which the service's process is started."""
+        return dict(self._variables[service])
+
     async def start(self, service: str, **variables: str) -> ServiceProcess:
         """Start a service's process; it listens, and may not be ready yet."""
         stack = await self._stack.enter_async_context(AsyncExitStack())

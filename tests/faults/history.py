@@ -51,7 +51,10 @@ class Entry:
 
 
 class History:
-    """Everything that was sent to one course of one user, in the order in which each device sent."""
+    """Everything that was sent to one course of one user.
+
+    A device sends its next update when it has its answer: what it has seen must not go away again.
+    """
 
     def __init__(self, course_id: str) -> None:
         self.course_id = course_id

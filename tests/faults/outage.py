@@ -105,7 +105,7 @@ def endpoints_of(platform: Platform, learner: Learner, *, fresh: int) -> list[En
         Endpoint(CONTENT, get(f"/content/{content}"), is_200),
         Endpoint(PROGRESS_LIST, get("/progress/me"), is_200),
         Endpoint(PROGRESS_COURSE, get(learner.path), is_200),
-        Endpoint(PROGRESS_PUT, lambda: learner.write("probe"), lambda a: a.status in (200, 201)),
+        Endpoint(PROGRESS_PUT, lambda: learner.write(), lambda a: a.status in (200, 201)),
     ]
 
 
