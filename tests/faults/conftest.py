@@ -1,6 +1,7 @@
-"""One platform for each test module, on production's defaults, and one report of what it measured.
+"""One platform for all fault tests, on production's defaults, and a report for each module.
 
-A module's tests and its platform share one event loop: proxies and clients live in it.
+Tests and platform share one event loop: proxies and clients live in it. Each test leaves the platform
+as it found it, but for courses that have been read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tests.faults.harness import Platform, running_platform
 from tests.faults.report import FOLDER_VARIABLE, Report
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     async with running_platform(tmp_path_factory.mktemp("platform")) as running:
         yield running

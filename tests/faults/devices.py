@@ -39,12 +39,17 @@ class Learner:
         self._numbers: Iterator[int] = itertools.count(1)
         self._start = (datetime.now(UTC) - _START).replace(microsecond=0)
 
-    async def write(self, device_id: str | None = None) -> Answer:
-        """Send the next update from a device, which sends one at a time; None: from one of its own."""
+    async def write(self, device_id: str | None = None, *, service: str | None = None) -> Answer:
+        """Send the next update from a device, which sends one at a time; None: from one of its own.
+
+        Through the gateway, or past it to `service`.
+        """
         number = next(self._numbers)
         update = self._update(number, device_id or f"once-{number}")
         entry = self.history.sending(update)
-        answer = await self._platform.ask("PUT", self.path, user=self._user, body=_document(update))
+        answer = await self._platform.ask(
+            "PUT", self.path, user=self._user, body=_document(update), service=service
+        )
         _conclude(entry, answer)
         return answer
 

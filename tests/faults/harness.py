@@ -47,7 +47,7 @@ from deploy.local._services import SERVICES, WITH_CURSORS, contract_of
 from tests.backends import running_ministack
 from tests.faults.dialects import DynamoDBDialect, S3Dialect, WebDialect
 from tests.faults.proxy import FaultProxy
-from tests.faults.samples import write_samples
+from tests.faults.samples import COURSES, write_samples
 from tests.integration.service_process import ServiceProcess, python_path, service_process
 
 # No request takes longer than its deadline; the rest is for two cores that a whole test run shares.
@@ -94,6 +94,7 @@ class Platform:
         self.answers: list[Answer] = []
         self.gateway_url = ""
         self.tokens: dict[str, str] = {}
+        self._unread = iter(COURSES[1:])
         self._directory = directory
         self._stack = stack
         self._clock = directory / "clock"
@@ -101,6 +102,10 @@ class Platform:
         self._ports: dict[str, socket.socket] = {}
         self._variables: dict[str, dict[str, str]] = {}
         self._session: aiohttp.ClientSession
+
+    def unread_course(self) -> str:
+        """A course that no one has read yet, and none of its contents; another at every call."""
+        return next(self._unread)
 
     def process(self, service: str) -> ServiceProcess:
         """The process of a service that runs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.devices import Learner
@@ -19,13 +19,14 @@ from tests.faults.harness import (
     Answer,
     Platform,
 )
+from tests.faults.samples import COURSES
 
 # More failures than open a circuit.
 VOLLEY = 6
 ROUNDS_WHILE_OPEN = 7
 POLL_SECONDS = 0.05
 
-Ask = Callable[[], Awaitable[Answer]]
+Ask = Callable[[], Coroutine[None, None, Answer]]
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ async def _until_well(endpoint: Endpoint) -> float:
     return time.monotonic()
 
 
-def endpoints_of(platform: Platform, learner: Learner, *, fresh: int) -> list[Endpoint]:
-    """The platform's endpoints. `fresh` numbers a course and contents that nobody has read yet."""
-    course, content = f"course-{fresh:02}", f"course-{fresh:02}-0"
+def endpoints_of(platform: Platform, learner: Learner) -> list[Endpoint]:
+    """The platform's endpoints, two of them with a course and a content that nobody has read yet."""
+    course = platform.unread_course()
 
     def get(path: str) -> Ask:
         return lambda: platform.ask("GET", path)
@@ -100,9 +101,9 @@ def endpoints_of(platform: Platform, learner: Learner, *, fresh: int) -> list[En
 
     return [
         Endpoint(LISTING, get("/courses?limit=100"), _is_refreshed),
-        Endpoint(COURSE_READ_BEFORE, get("/courses/course-00"), _is_fresh),
+        Endpoint(COURSE_READ_BEFORE, get(f"/courses/{COURSES[0]}"), _is_fresh),
         Endpoint(COURSE_NEVER_READ, get(f"/courses/{course}"), is_200),
-        Endpoint(CONTENT, get(f"/content/{content}"), is_200),
+        Endpoint(CONTENT, get(f"/content/{course}-0"), is_200),
         Endpoint(PROGRESS_LIST, get("/progress/me"), is_200),
         Endpoint(PROGRESS_COURSE, get(learner.path), is_200),
         Endpoint(PROGRESS_PUT, lambda: learner.write(), lambda a: a.status in (200, 201)),

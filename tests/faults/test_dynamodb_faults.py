@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 import pytest
 
 from deploy.local._services import SERVICES
@@ -27,11 +24,10 @@ from tests.faults.outage import (
 )
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
+from tests.faults.samples import COURSES
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
-# Each test takes one: after it, its course has been read.
-_FRESH: Iterator[int] = itertools.count(1)
 # While a circuit is open nobody waits. Far above what an answer takes that asks nobody, and far
 # below an attempt's time-out.
 AT_ONCE_SECONDS = 1.0
@@ -73,10 +69,9 @@ async def test_dynamodb_not_answering_to_syn(platform: Platform, report: Report)
 
 
 async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test: str) -> None:
-    fresh = next(_FRESH)
-    learner = Learner(platform, f"outage-{fresh}")
+    learner = Learner(platform, f"outage-{fault.name}")
     listing = await platform.ask("GET", "/courses?limit=100")
-    course = await platform.ask("GET", "/courses/course-00")
+    course = await platform.ask("GET", f"/courses/{COURSES[0]}")
     started = await learner.write("device-0")
     assert (listing.status, course.status, started.status) == (200, 200, 201)
     health: list[Answer] = []
@@ -88,7 +83,7 @@ async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test
 
     async with learner.writing():
         observed = await observe(
-            endpoints_of(platform, learner, fresh=fresh),
+            endpoints_of(platform, learner),
             begin=lambda: platform.dynamodb.switch(fault),
             end=lambda: platform.dynamodb.switch(Fault.NONE),
             when_known=when_known,

@@ -32,8 +32,9 @@ from tests.faults.outage import (
 )
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
+from tests.faults.samples import COURSES
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 EVERYTHING = "every endpoint"
 HOUR = 3600.0
@@ -47,7 +48,7 @@ async def test_xray_daemon_absent(platform: Platform, report: Report) -> None:
             await platform.restart(service, TRACING_DAEMON=daemon, TRACING_RATE="1")
         learner = Learner(platform, "untraced")
         await learner.write("device-0")
-        endpoints = endpoints_of(platform, learner, fresh=1)
+        endpoints = endpoints_of(platform, learner)
         answers = await asyncio.gather(*(e.ask() for e in endpoints for _ in range(VOLLEY)))
     assert {answer.status for answer in answers} == {200}
     health = await ask_health(platform, SERVICES)
@@ -68,7 +69,7 @@ async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours:
     """AWS refuses signatures of another time: as if DynamoDB were gone, and no longer than that."""
     learner = Learner(platform, f"clock-{hours}")
     listing = await platform.ask("GET", "/courses?limit=100")
-    course = await platform.ask("GET", "/courses/course-00")
+    course = await platform.ask("GET", f"/courses/{COURSES[0]}")
     started = await learner.write("device-0")
     assert (listing.status, course.status, started.status) == (200, 200, 201)
     health: list[Answer] = []
@@ -81,7 +82,7 @@ async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours:
 
     async with learner.writing():
         observed = await observe(
-            endpoints_of(platform, learner, fresh=10 + hours),
+            endpoints_of(platform, learner),
             begin=lambda: jump(hours * HOUR),
             end=lambda: jump(0),
             when_known=when_known,
@@ -120,7 +121,7 @@ async def test_clock_jumps_by_four_minutes(
     """Within what AWS tolerates, a clock that was set is no fault."""
     learner = Learner(platform, f"clock-minutes-{minutes}")
     await learner.write("device-0")
-    endpoints = endpoints_of(platform, learner, fresh=16 + minutes // 4)
+    endpoints = endpoints_of(platform, learner)
     platform.move_clock(minutes * 60)
     answers = await asyncio.gather(*(e.ask() for e in endpoints for _ in range(VOLLEY)))
     platform.move_clock(0)
@@ -136,7 +137,7 @@ async def test_event_loop_blocked_500_ms(platform: Platform, report: Report) -> 
     """A process that stands still for half a second answers late, and takes no dependency for dead."""
     learner = Learner(platform, "blocked")
     await learner.write("device-0")
-    endpoints = endpoints_of(platform, learner, fresh=18)
+    endpoints = endpoints_of(platform, learner)
     seen = {service: len(platform.process(service).events) for service in SERVICES}
     answers: list[Answer] = []
     for service in SERVICES:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,9 +12,8 @@ from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import CONTENTS_PER_COURSE
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
-_FRESH: Iterator[int] = itertools.count(1)
 AT_THE_URL = "S3, at the URL that was given"
 # As a player would wait at most; a client of its own, S3 is not asked by any service.
 PLAYER_PATIENCE_SECONDS = 15.0
@@ -63,7 +60,7 @@ async def _s3_fails(
     patience_seconds: float = PLAYER_PATIENCE_SECONDS,
 ) -> Answer:
     """Ask for content while S3 fails; gives what the URL's user meets."""
-    course = f"course-{next(_FRESH):02}"
+    course = platform.unread_course()
     before = await platform.ask("GET", f"/content/{course}-0")
     assert before.status == 200
     await platform.s3.switch(fault)

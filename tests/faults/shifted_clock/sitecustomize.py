@@ -39,7 +39,7 @@ class _AnyDatetime(type):
 class ShiftedDatetime(datetime, metaclass=_AnyDatetime):
     """`datetime` with another idea of the present; everything that it makes is a plain datetime."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return datetime(*args, **kwargs)  # noqa: DTZ001 - whatever zone the caller gives
 
     @classmethod
@@ -56,4 +56,4 @@ for _name in ("fromtimestamp", "utcfromtimestamp", "fromisoformat", "strptime", 
 
 time.time = _shifted_time
 time.time_ns = _shifted_time_ns
-datetime_module.datetime = ShiftedDatetime  # type: ignore[misc]
+setattr(datetime_module, "datetime", ShiftedDatetime)  # noqa: B010 - a type is not assigned to
