@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.harness import Platform, running_platform
+from tests.faults.proxy import Fault
 from tests.faults.report import FOLDER_VARIABLE, Report
 
 
@@ -22,6 +23,16 @@ from tests.faults.report import FOLDER_VARIABLE, Report
 async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     async with running_platform(tmp_path_factory.mktemp("platform")) as running:
         yield running
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def _faults_end(platform: Platform) -> AsyncIterator[None]:
+    """A test that fails leaves no fault to the next."""
+    yield
+    for proxy in (platform.dynamodb, platform.s3, platform.keys):
+        await proxy.switch(Fault.NONE)
+    platform.move_clock(0)
+    platform.answers.clear()
 
 
 @pytest.fixture(scope="module")

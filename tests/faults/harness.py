@@ -191,11 +191,15 @@ class Platform:
         await process.kill()
         await stack.aclose()
 
-    async def restart(self, service: str, **variables: str) -> None:
-        """A process with other settings in the place of the one that runs, and ready."""
-        await self.kill(service)
-        await self.start(service, **variables)
-        await self.until_ready(service)
+    async def restart(self, *services: str, **variables: str) -> None:
+        """Processes with these settings in the place of those that run; all of them are ready then."""
+
+        async def again(service: str) -> None:
+            await self.kill(service)
+            await self.start(service, **variables)
+
+        await asyncio.gather(*map(again, services))
+        await self.until_ready(*services)
 
     async def until_ready(self, *services: str) -> None:
         """Wait for `/readyz`; TimeoutError when it does not come."""

@@ -10,6 +10,7 @@ from tests.faults.harness import Answer, Platform
 from tests.faults.history import Outcome
 from tests.faults.outage import (
     CONTENT,
+    CONTENT_JUST_READ,
     COURSE_NEVER_READ,
     COURSE_READ_BEFORE,
     HEALTH,
@@ -77,6 +78,13 @@ async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test
     health: list[Answer] = []
     reached_before: list[int] = []
 
+    just_read: list[Answer] = []
+
+    async def begin() -> None:
+        for _ in range(2):
+            just_read.append(await platform.ask("GET", f"/content/{COURSES[0]}-0"))
+            await platform.dynamodb.switch(fault)
+
     async def when_known() -> None:
         reached_before.append(platform.dynamodb.requests[fault])
         health.extend(await ask_health(platform, SERVICES))
@@ -84,7 +92,7 @@ async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test
     async with learner.writing():
         observed = await observe(
             endpoints_of(platform, learner),
-            begin=lambda: platform.dynamodb.switch(fault),
+            begin=begin,
             end=lambda: platform.dynamodb.switch(Fault.NONE),
             when_known=when_known,
         )
@@ -105,6 +113,8 @@ async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test
         # Once the circuit is open nobody waits, and nothing is sent.
         assert min(answer.seconds for answer in observed[name].later) < AT_ONCE_SECONDS
     assert platform.dynamodb.requests[fault] - reached_before[0] <= FEW
+    # What was read a moment ago is remembered for that long, and signing needs nobody.
+    assert [answer.status for answer in just_read] == [200, 200]
     # No task is taken out of service for it.
     assert {answer.status for answer in health} == {200}
 
@@ -121,4 +131,36 @@ async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test
             later=seen.later,
             recovery=seen.recovery,
         )
+    report.note(test, f"DynamoDB {fault}", CONTENT_JUST_READ, first=just_read[1:])
     report.note(test, f"DynamoDB {fault}", HEALTH, later=health)
+
+
+async def test_endpoints_recover_without_each_other(platform: Platform, report: Report) -> None:
+    """Each closes the circuit again by its own requests, when nobody asks for anything else."""
+    learner = Learner(platform, "alone")
+    await learner.write()
+    endpoints = {endpoint.name: endpoint for endpoint in endpoints_of(platform, learner)}
+
+    async def nothing() -> None:
+        pass
+
+    # The first three are of three services; a writer must do without a reader's help too.
+    for names in ((COURSE_NEVER_READ, CONTENT, PROGRESS_COURSE), (PROGRESS_PUT,)):
+        observed = await observe(
+            [endpoints[name] for name in names],
+            begin=lambda: platform.dynamodb.switch(Fault.REFUSE),
+            end=lambda: platform.dynamodb.switch(Fault.NONE),
+            when_known=nothing,
+        )
+        for name, seen in observed.items():
+            assert {answer.status for answer in seen.during} == {503}, name
+            report.note(
+                "test_endpoints_recover_without_each_other",
+                f"DynamoDB {Fault.REFUSE}, nothing else asked for",
+                name,
+                first=seen.first,
+                later=seen.later,
+                recovery=seen.recovery,
+            )
+    assert await learner.problems() == []
+    assert_nobody_waited_beyond_the_deadline(platform)

@@ -44,8 +44,7 @@ STANDSTILL_SECONDS = 0.5
 async def test_xray_daemon_absent(platform: Platform, report: Report) -> None:
     with reserve() as nobody:
         daemon = f"127.0.0.1:{port_of(nobody)}"
-        for service in SERVICES:
-            await platform.restart(service, TRACING_DAEMON=daemon, TRACING_RATE="1")
+        await platform.restart(*SERVICES, TRACING_DAEMON=daemon, TRACING_RATE="1")
         learner = Learner(platform, "untraced")
         await learner.write("device-0")
         endpoints = endpoints_of(platform, learner)
@@ -60,8 +59,7 @@ async def test_xray_daemon_absent(platform: Platform, report: Report) -> None:
     assert_nobody_waited_beyond_the_deadline(platform)
     report.note("test_xray_daemon_absent", "X-Ray daemon absent", EVERYTHING, later=answers)
     report.note("test_xray_daemon_absent", "X-Ray daemon absent", HEALTH, later=health)
-    for service in SERVICES:
-        await platform.restart(service)
+    await platform.restart(*SERVICES)
 
 
 @pytest.mark.parametrize("hours", [1, -1])
