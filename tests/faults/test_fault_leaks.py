@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300
 
 FAILURES = 1000
 AT_ONCE = 20
-FAULTS = (Fault.REFUSE, Fault.HANG, Fault.RESET, Fault.ERROR)
+# So many of each; those that hang take their time.
+FAULTS = {Fault.REFUSE: 300, Fault.HANG: 100, Fault.RESET: 300, Fault.ERROR: 300}
 SHORT = {"BREAKER_CALL_TIMEOUT_SECONDS": "0.5"}
 NAME = f"{FAILURES} failures"
 
@@ -49,9 +50,9 @@ async def test_no_descriptor_is_left_after_1000_failures(
         await _crowd(asking[service], AT_ONCE)
         before[service] = await _at_rest(platform, service)
     reached = sum(platform.dynamodb.requests.values())
-    for fault in FAULTS:
+    for fault, count in FAULTS.items():
         await platform.dynamodb.switch(fault)
-        crowds = [_crowd(asking[service], FAILURES // len(FAULTS)) for service in SERVICES]
+        crowds = [_crowd(asking[service], count) for service in SERVICES]
         for service, answers in zip(SERVICES, await asyncio.gather(*crowds), strict=True):
             assert {answer.status for answer in answers} == {503}, (service, fault)
     await platform.dynamodb.switch(Fault.NONE)
@@ -124,9 +125,9 @@ async def test_no_task_is_left_after_1000_failures(
                 await asyncio.sleep(POLL_SECONDS)
         await _crowd(ask, AT_ONCE)
         before = await _tasks_at_rest(platform, runner)
-        for fault in FAULTS:
+        for fault, count in FAULTS.items():
             await platform.dynamodb.switch(fault)
-            answers = await _crowd(ask, FAILURES // len(FAULTS))
+            answers = await _crowd(ask, count)
             assert {answer.status for answer in answers} == {503}, fault
         await platform.dynamodb.switch(Fault.NONE)
         assert await _tasks_at_rest(platform, runner) == before
