@@ -17,6 +17,7 @@ from tests.faults.harness import Answer, Platform
 from tests.faults.history import Outcome
 from tests.faults.outage import (
     CONTENT,
+    CONTENT_JUST_READ,
     COURSE_NEVER_READ,
     COURSE_READ_BEFORE,
     HEALTH,
@@ -71,18 +72,29 @@ async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours:
     started = await learner.write("device-0")
     assert (listing.status, course.status, started.status) == (200, 200, 201)
     health: list[Answer] = []
+    strangers: list[Answer] = []
+    just_read: list[Answer] = []
 
-    async def jump(seconds: float) -> None:
-        platform.move_clock(seconds)
+    async def begin() -> None:
+        for _ in range(2):
+            just_read.append(await platform.ask("GET", f"/content/{COURSES[0]}-0"))
+            platform.move_clock(hours * HOUR)
+        just_read.append(await platform.fetch(str(just_read[-1].json["url"])))
+
+    async def end() -> None:
+        platform.move_clock(0)
 
     async def when_known() -> None:
         health.extend(await ask_health(platform, SERVICES))
+        if hours < 0:
+            # Whose token has not been seen by this process yet: to its clock it is of the future.
+            strangers.append(await platform.ask("GET", "/progress/me", user="author"))
 
     async with learner.writing():
         observed = await observe(
             endpoints_of(platform, learner),
-            begin=lambda: jump(hours * HOUR),
-            end=lambda: jump(0),
+            begin=begin,
+            end=end,
             when_known=when_known,
         )
     for answer in observed[LISTING].during:
@@ -95,6 +107,9 @@ async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours:
         for answer in observed[name].during:
             assert (answer.status, answer.code) == (503, "dependency_unavailable")
             assert int(answer.headers["Retry-After"]) >= 1
+    assert {(answer.status, answer.code) for answer in strangers} <= {(401, "invalid_token")}
+    # What is remembered is signed all the same, for another time: S3 does not take it.
+    assert [answer.status for answer in just_read] == [200, 200, 403]
     assert {answer.status for answer in health} == {200}
     assert await learner.problems() == []
     assert learner.history.count(Outcome.ACKNOWLEDGED) > 1
@@ -109,6 +124,13 @@ async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours:
             later=seen.later,
             recovery=seen.recovery,
         )
+    report.note(
+        "test_clock_jumps_by_an_hour",
+        fault,
+        CONTENT_JUST_READ,
+        first=just_read[1:2],
+        answer="200, with a URL that S3 refuses (403)",
+    )
     report.note("test_clock_jumps_by_an_hour", fault, HEALTH, later=health)
 
 
