@@ -13,7 +13,7 @@ import pytest
 from deploy.local._ports import port_of, reserve
 from deploy.local._services import SERVICES
 from tests.faults.devices import Learner
-from tests.faults.harness import Answer, Platform
+from tests.faults.harness import PATIENCE_SECONDS, Answer, Platform
 from tests.faults.history import Outcome
 from tests.faults.outage import (
     CONTENT,
@@ -22,6 +22,7 @@ from tests.faults.outage import (
     COURSE_READ_BEFORE,
     HEALTH,
     LISTING,
+    POLL_SECONDS,
     PROGRESS_COURSE,
     PROGRESS_LIST,
     PROGRESS_PUT,
@@ -195,16 +196,18 @@ async def test_progress_killed_during_a_put(platform: Platform, report: Report) 
             await platform.dynamodb.switch(fault)
             met = platform.dynamodb.requests[fault]
             asking = [asyncio.create_task(learner.write()) for _ in range(VOLLEY)]
-            while platform.dynamodb.requests[fault] < met + VOLLEY:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while platform.dynamodb.requests[fault] < met + VOLLEY:
+                    await asyncio.sleep(0)
             await platform.kill("progress_tracking")
             deaths += await asyncio.gather(*asking)
             deaths.append(await learner.write("device-0"))
             await platform.dynamodb.switch(Fault.NONE)
             began = time.monotonic()
             await platform.start("progress_tracking")
-            while (await learner.write()).status != 200:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await learner.write()).status != 200:
+                    await asyncio.sleep(POLL_SECONDS)
             recoveries.append(time.monotonic() - began)
     assert {answer.status for answer in deaths} <= {200, 502, 503}
     assert {answer.status for answer in deaths} & {502, 503}
