@@ -150,7 +150,7 @@ async def _served_here(app: web.Application) -> AsyncIterator[web.AppRunner]:
             yield runner
         finally:
             await runner.cleanup()
-    assert "unhandled_error" not in {event["event"] for event in events}
+    assert "unhandled_error" not in {event.get("event") for event in events}
 
 
 def _counted(descriptors: Mapping[str, Counter[str]]) -> str:
