@@ -75,8 +75,11 @@ def embedded_aws_command(
     port: int = 0,
     region: str = "us-east-1",
     services: Sequence[str] = (),
+    forwarded_from: Sequence[int] = (),
 ) -> list[str]:
     """The command that starts the embedded AWS; to be run with `embedded_aws_variables()`.
+
+    `forwarded_from` are ports of 127.0.0.1 by which it may be named besides its own.
 
     When it serves, it prints one JSON line (see `deploy/local/embedded_aws/__main__.py`). It ends with
     the process that calls this. The process must be started from the main thread: the kernel ties a
@@ -86,6 +89,8 @@ def embedded_aws_command(
     command += ["--port", str(port), "--region", region, "--parent", str(os.getpid())]
     if services:
         command += ["--services", ",".join(services)]
+    for forwarding in forwarded_from:
+        command += ["--forwarded-from", str(forwarding)]
     return command
 
 

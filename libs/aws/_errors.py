@@ -41,6 +41,14 @@ _TRANSIENT_REASONS = frozenset(
 _SERVER_CODES = frozenset(
     {"InternalServerError", "InternalError", "InternalFailure", "ServiceUnavailable"}
 )
+# The signature's keys have ended: DynamoDB's spelling and S3's. Renewed ones are served.
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
+# The signature is from another time than AWS's, because this machine's clock was moved. Served again
+# when the clock is right. Where the code says no more than that the signature is not accepted (a
+# wrong key does that too), the message tells.
+_SKEWED_CODES = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
+_SIGNATURE_CODES = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
+_SKEWED_MESSAGES = ("Signature expired", "Signature not yet current")
 _NOT_FOUND_CODES = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -98,8 +106,8 @@ class DependencyError(Exception):
 
     dependency: "dynamodb", "s3" or "credentials"; operation: as AWS spells it; reason: a stable
     word ("throttled", "timeout", "connection", "server_error", "malformed_response",
-    "credentials"); executed: whether the call may have had its effect; retry_after_seconds: what
-    the dependency asked for, if it did.
+    "credentials", "clock"); executed: whether the call may have had its effect;
+    retry_after_seconds: what the dependency asked for, if it did.
     """
 
     def __init__(
@@ -226,6 +234,13 @@ def _translate_client_error(error: ClientError, dependency: str, operation: str)
         return DependencyUnavailable(
             dependency, operation, reason="server_error", retry_after_seconds=retry_after
         )
+    if code in _EXPIRED_CODES:
+        return DependencyUnavailable(
+            dependency, operation, reason="credentials", executed=Executed.NO
+        )
+    message = str(response.get("Error", {}).get("Message", ""))
+    if code in _SKEWED_CODES or (code in _SIGNATURE_CODES and message.startswith(_SKEWED_MESSAGES)):
+        return DependencyUnavailable(dependency, operation, reason="clock", executed=Executed.NO)
     if code in _NOT_FOUND_CODES:
         return NotFound(dependency, operation, code, status)
     return RequestRejected(dependency, operation, code, status)

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,19 @@ async def moto() -> AsyncIterator[Backend]:
 
 
 @contextlib.contextmanager
-def running_ministack(state: Path | None = None) -> Iterator[Backend]:
-    """A MiniStack behind the project's guard, on `state` or an empty folder of its own."""
+def running_ministack(
+    state: Path | None = None, *, forwarded_from: Sequence[int] = ()
+) -> Iterator[Backend]:
+    """A MiniStack behind the project's guard, on `state` or an empty folder of its own.
+
+    `forwarded_from` are ports from which the test forwards to it.
+    """
     with contextlib.ExitStack() as stack:
         if state is None:
             state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ministack-")))
-        command = embedded_aws_command(embedded_aws_python(), state=state, region=REGION)
+        command = embedded_aws_command(
+            embedded_aws_python(), state=state, region=REGION, forwarded_from=forwarded_from
+        )
         ready = stack.enter_context(serving(command, embedded_aws_variables())).ready
         administrator = json.loads(Path(ready["administrator"]).read_text(encoding="utf-8"))
         yield Backend(

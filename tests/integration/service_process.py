@@ -44,6 +44,11 @@ class ServiceProcess:
         self._reading = asyncio.create_task(self._read())
 
     @property
+    def process_id(self) -> int:
+        """The process's id, for signals and for what the kernel tells of it."""
+        return self._process.pid
+
+    @property
     def base_url(self) -> str:
         """Where it listens, as it says itself, without a trailing slash."""
         return f"http://127.0.0.1:{self._port.result()}"

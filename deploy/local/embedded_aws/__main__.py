@@ -52,6 +52,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--services", default=",".join(DEFAULT_SERVICES), help="signing names, comma separated"
     )
+    parser.add_argument(
+        "--forwarded-from",
+        type=int,
+        action="append",
+        default=[],
+        metavar="PORT",
+        help="a port of 127.0.0.1 whose listener forwards to this one; clients may name it as Host."
+        " For tests that put a fault in between; the platform has none",
+    )
     parser.add_argument("--log-level", default="WARNING")
     parser.add_argument("--parent", type=int, help="process id that this one must not outlive")
     return parser.parse_args()
@@ -113,6 +122,7 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
         port=port,
         services=services,
         refused_keys=frozenset({root_access_key}),
+        forwarding_ports=frozenset(arguments.forwarded_from),
     )
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]

@@ -53,10 +53,19 @@ class Guard:
         port: int,
         services: frozenset[str],
         refused_keys: frozenset[str] = frozenset(),
+        forwarding_ports: frozenset[int] = frozenset(),
     ) -> None:
-        """`services` are signing names (`dynamodb`); `refused_keys` are obeyed unchecked behind here."""
+        """`services` are signing names (`dynamodb`); `refused_keys` are obeyed unchecked behind here.
+
+        `forwarding_ports` are ports of this machine from which somebody forwards to `port`: a client
+        signs the Host that it was told, so these are names of this server too, and no others.
+        """
         self._application = application
-        self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        self._hosts = frozenset(
+            f"{name}:{known}"
+            for name in ("127.0.0.1", "localhost")
+            for known in (port, *forwarding_ports)
+        )
         self._services = services
         self._refused_keys = refused_keys
 

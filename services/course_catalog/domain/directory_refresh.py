@@ -5,7 +5,8 @@ the directory orders things. Time, randomness and waiting are passed in.
 
 A refresh asks for the changes since the last one, less an overlap: indexes lag behind writes and
 writers' clocks differ, so a change may show up a little later than its timestamp says. Applying a
-change twice does nothing. Now and then everything is listed anew, against what no overlap covers.
+change twice does nothing. Now and then everything is listed anew, against what no overlap covers,
+and at once when the wall clock was set: what it said at the last refresh then means nothing.
 """
 
 from __future__ import annotations
@@ -157,7 +158,11 @@ class DirectoryRefresher:
         async with self._refreshing:
             started, started_at = self._now(), self._monotonic()
             known_until = self._known_until
-            full = known_until is None or started_at - self._listed_at >= self._policy.reload
+            full = (
+                known_until is None
+                or started_at - self._listed_at >= self._policy.reload
+                or self._was_clock_set(known_until, started, started_at)
+            )
             changed = 0
             if full:
                 changed = await self._reload(started)
@@ -172,6 +177,15 @@ class DirectoryRefresher:
             self._loaded.set()
             self._succeeded += 1
         self._report(Refreshed(full, changed, len(self._directory)))
+
+    def _was_clock_set(self, known_until: datetime, started: datetime, started_at: float) -> bool:
+        """Whether the wall clock has moved otherwise than time has since the last refresh.
+
+        A clock that was ahead and is right again would have us ask for changes since a moment that
+        those in between came before. Half the overlap: the rest is left to its own purpose.
+        """
+        moved = (started - known_until).total_seconds() - (started_at - self._current_at)
+        return abs(moved) > self._policy.overlap / 2
 
     async def _reload(self, started: datetime) -> int:
         changed = 0

@@ -369,11 +369,26 @@ def _items(answer: Mapping[str, Any]) -> list[Item]:
 
 
 async def _together(coroutines: Collection[Coroutine[object, object, _Result]]) -> list[_Result]:
-    """Their results in order. The first failure cancels the others and is raised as it is: the
-    HTTP layer knows the dependency's errors, not groups of them."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+    """Their results in order; the first error is raised as it is, once all have ended.
+
+    Not at once, and none is cancelled for another's sake: of calls that are made at the same time a
+    half-open circuit admits one and rejects the rest. That one is the trial. If the rejection of
+    the others cancelled it, the circuit would never hear how it went, and would never close.
+    """
+
+    async def outcome(coroutine: Coroutine[object, object, _Result]) -> _Result | Exception:
+        try:
+            return await coroutine
+        except Exception as error:
+            return error
+
+    # The group is for our own cancellation: it takes the others along, and waits for them.
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(outcome(coroutine)) for coroutine in coroutines]
+    results: list[_Result] = []
+    for task in tasks:
+        result = task.result()
+        if isinstance(result, Exception):
+            raise result
+        results.append(result)
+    return results

@@ -212,6 +212,43 @@ async def test_a_wrong_transaction_is_our_mistake(aws: FaultServer) -> None:
         (hang, DependencyUnavailable, "timeout", Outcome.FAILURE),
         (cut_short, DependencyUnavailable, None, Outcome.FAILURE),
         (raw(b"<html>a proxy"), DependencyUnavailable, "malformed_response", Outcome.FAILURE),
+        (
+            error("ExpiredTokenException"),
+            DependencyUnavailable,
+            "credentials",
+            Outcome.FAILURE,
+        ),
+        (
+            error(
+                "InvalidSignatureException",
+                message="Signature expired: 20260304T040607Z is now earlier than 20260304T050107Z"
+                " (20260304T050607Z - 5 min.)",
+            ),
+            DependencyUnavailable,
+            "clock",
+            Outcome.FAILURE,
+        ),
+        (
+            error(
+                "InvalidSignatureException",
+                message="Signature not yet current: 20260304T060607Z is still later than"
+                " 20260304T051107Z (20260304T050607Z + 5 min.)",
+            ),
+            DependencyUnavailable,
+            "clock",
+            Outcome.FAILURE,
+        ),
+        (
+            # A key that is not the right one: no time makes it better.
+            error(
+                "InvalidSignatureException",
+                message="The request signature we calculated does not match the signature you"
+                " provided.",
+            ),
+            RequestRejected,
+            None,
+            Outcome.IGNORE,
+        ),
         (error("ValidationException"), RequestRejected, None, Outcome.IGNORE),
         (error("AccessDeniedException"), RequestRejected, None, Outcome.IGNORE),
         (error("ResourceNotFoundException"), RequestRejected, None, Outcome.IGNORE),
@@ -234,6 +271,21 @@ async def test_what_goes_wrong_is_classified(
     if isinstance(caught.value, DependencyError):
         assert (caught.value.dependency, caught.value.operation) == ("dynamodb", "GetItem")
         assert reason in (None, caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [("ExpiredToken", 400, "credentials"), ("RequestTimeTooSkewed", 403, "clock")],
+)
+async def test_s3_s_words_for_ended_keys_and_another_time_are_failures_too(
+    aws: FaultServer, code: str, status: int, reason: str
+) -> None:
+    aws.then(s3_error(code, status=status))
+    async with platform() as lyceum:
+        with pytest.raises(DependencyUnavailable) as caught:
+            await lyceum.s3.get_object(Bucket="b", Key="k")
+    assert (caught.value.dependency, caught.value.reason) == ("s3", reason)
+    assert classify(caught.value) is Outcome.FAILURE
 
 
 async def test_a_refused_connection_is_the_dependencys_failure(

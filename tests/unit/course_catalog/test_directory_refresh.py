@@ -66,6 +66,7 @@ class World:
         self.repository = ObservedRepository()
         self.directory = Directory(lambda summary: summary.title.encode())
         self.seconds = 1000.0
+        self.wall_clock_is_ahead = 0.0
         self.pauses: list[float] = []
         self.randoms = [0.0, 0.5, 0.999]
         self.reports: list[Refreshed | RefreshFailed] = []
@@ -74,7 +75,7 @@ class World:
             self.directory,
             self.repository,
             policy or RefreshPolicy(),
-            now=lambda: instant(self.seconds),
+            now=lambda: instant(self.seconds + self.wall_clock_is_ahead),
             monotonic=lambda: self.seconds,
             random=lambda: self.randoms[len(self.pauses) % 3],
             sleep=self.sleep,
@@ -167,6 +168,52 @@ async def test_a_change_that_shows_up_late_is_met_by_the_overlap() -> None:
     world.repository.hidden.clear()
     await world.refresher.refresh()
     assert world.titles() == ["Course 1"]
+
+
+async def test_changes_made_while_the_clock_was_ahead_are_met_when_it_is_right_again() -> None:
+    world = World()
+    await world.refresher.refresh()
+    world.wall_clock_is_ahead = 240
+    world.seconds = 1005
+    await world.refresher.refresh()
+    # Written by an author's process whose clock is right.
+    await world.put(published(1, at=1006))
+    world.seconds = 1010
+    await world.refresher.refresh()
+    assert world.titles() == []
+    world.wall_clock_is_ahead = 0
+    world.seconds = 1015
+    await world.refresher.refresh()
+    assert world.titles() == ["Course 1"]
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -31.0, 31.0, 3600.0])
+async def test_a_clock_that_was_set_has_everything_listed_anew_once(ahead: float) -> None:
+    world = World()
+    await world.refresher.refresh()
+    world.wall_clock_is_ahead = ahead
+    for seconds in (1005, 1010):
+        world.seconds = seconds
+        await world.refresher.refresh()
+    assert [report.full for report in world.reports if isinstance(report, Refreshed)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+async def test_a_clock_that_drifts_within_the_overlap_has_nothing_listed_anew() -> None:
+    world = World()
+    await world.refresher.refresh()
+    for seconds, ahead in ((1005, 29), (1010, 0), (1015, -29)):
+        world.seconds, world.wall_clock_is_ahead = seconds, ahead
+        await world.refresher.refresh()
+    assert [report.full for report in world.reports if isinstance(report, Refreshed)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 async def test_what_no_overlap_covers_is_met_by_the_reload() -> None:

@@ -75,6 +75,7 @@ async def ask(
     authorization: str | None = SIGNED,
     headers: Sequence[tuple[str, str]] = (),
     http_version: str = "1.1",
+    forwarding_ports: frozenset[int] = frozenset(),
 ) -> Answer:
     application = application or Application()
     guard = Guard(
@@ -82,6 +83,7 @@ async def ask(
         port=PORT,
         services=frozenset({"dynamodb", "s3", "cognito-idp"}),
         refused_keys=frozenset({"ROOTKEY"}),
+        forwarding_ports=forwarding_ports,
     )
     sent = list(headers)
     if host is not None:
@@ -126,6 +128,20 @@ async def test_a_signed_request_to_its_own_name_is_served(host: str) -> None:
 )
 async def test_another_host_name_is_refused(host: str | None) -> None:
     assert (await ask(host=host)).status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (HOST, 200),
+        ("127.0.0.1:5001", 200),
+        ("localhost:5001", 200),
+        ("127.0.0.1:5002", 403),
+        ("rebound.example:5001", 403),
+    ],
+)
+async def test_a_forwarding_port_is_one_more_name_and_the_only_one(host: str, status: int) -> None:
+    assert (await ask(host=host, forwarding_ports=frozenset({5001}))).status == status
 
 
 async def test_two_host_headers_are_refused() -> None:
