@@ -18,6 +18,7 @@ from libs.http._dependency_calls import note_dependency_call
 from libs.http._errors import ProblemMapping, unavailable
 from libs.http._json import read_json
 from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
+from libs.http._merge_patch import MERGE_PATCH_CONTENT_TYPE, merge_patch
 from libs.http._operations import PUBLIC_PATHS
 from libs.http._problem import FieldError, Problem
 from libs.http._server import Listener, event_loop_factory, run, serve
@@ -36,6 +37,7 @@ __all__ = [
     "BREAKERS",
     "DRAIN",
     "MAX_CURSOR_CHARACTERS",
+    "MERGE_PATCH_CONTENT_TYPE",
     "PUBLIC_PATHS",
     "REQUEST_ID",
     "AccessLogPolicy",
@@ -58,6 +60,7 @@ __all__ = [
     "forbidden",
     "if_match",
     "json_response",
+    "merge_patch",
     "note_dependency_call",
     "parse_body",
     "parse_query",
