@@ -147,7 +147,7 @@ class RunningCatalog:
         """
         sent = {} if anonymous else self.token(*groups, sub=sub)
         if body is not None:
-            data = json.dumps(body).encode()
+            data = json.dumps(body, ensure_ascii=False).encode()
             kind = "merge-patch+json" if method == "PATCH" else "json"
             sent["Content-Type"] = f"application/{kind}"
         url = URL(f"{self.base}{path}", encoded=True)
