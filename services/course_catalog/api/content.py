@@ -61,7 +61,7 @@ class OutlineItemBody(Schema):
     type: ItemType
     duration_seconds: Annotated[int, Field(ge=0, le=rules.MAX_DURATION_SECONDS)] | None = None
     required: bool = True
-    weight: Annotated[float, Field(ge=rules.MIN_WEIGHT, le=rules.MAX_WEIGHT)] = 1
+    weight: Annotated[float, Field(ge=rules.MIN_WEIGHT, le=rules.MAX_WEIGHT)] = 1.0
 
 
 class SectionBody(Schema):
