@@ -102,10 +102,10 @@ class FailingRepository(InMemoryCourseRepository):
 class RunningCatalog:
     """A served catalog, its store, its clock and its callers."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: str) -> None:
         self.repository = FailingRepository()
         self.keys = InMemoryIdempotencyStore()
-        self.new_ids = (f"new-{number}" for number in itertools.count(1))
+        self.new_ids = (f"{ids}-{number}" for number in itertools.count(1))
         self.passed = timedelta()
         self.issuer = TokenIssuer()
         self.seconds = 1000.0
@@ -194,15 +194,20 @@ async def running_catalog(
     verifier: Verifier | None = None,
     failing: bool = False,
     tracer: Tracer | None = None,
+    kept_in: Storage | None = None,
+    ids: str = "new",
 ) -> AsyncIterator[RunningCatalog]:
-    """Serve a catalog of `courses`; loaded, unless the store is `failing` from the start."""
-    running = RunningCatalog()
+    """Serve a catalog of `courses`; loaded, unless the store is `failing` from the start.
+
+    `kept_in` takes the place of the courses in memory, `ids` is how the ids of new ones begin.
+    """
+    running = RunningCatalog(ids)
     await running.add(*courses)
     running.repository.failing = failing
 
     @asynccontextmanager
     async def storage() -> AsyncIterator[Storage]:
-        yield Storage(running.repository, running.keys)
+        yield kept_in or Storage(running.repository, running.keys)
 
     async def never(_: float) -> None:
         await asyncio.Event().wait()
