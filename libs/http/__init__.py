@@ -24,6 +24,7 @@ from libs.http._dependency_calls import note_dependency_call
 from libs.http._errors import ProblemMapping, unavailable
 from libs.http._json import read_json
 from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
+from libs.http._merge_patch import MERGE_PATCH_CONTENT_TYPE, merge_patch
 from libs.http._operations import PUBLIC_PATHS
 from libs.http._problem import FieldError, Problem
 from libs.http._server import Listener, event_loop_factory, run, serve
@@ -45,6 +46,7 @@ __all__ = [
     "MAX_CURSOR_CHARACTERS",
     "MAX_REQUEST_TIMEOUT_SECONDS",
     "MIN_REQUEST_TIMEOUT_SECONDS",
+    "MERGE_PATCH_CONTENT_TYPE",
     "PUBLIC_PATHS",
     "REQUEST_ID",
     "AccessLogPolicy",
@@ -68,6 +70,7 @@ __all__ = [
     "forbidden",
     "if_match",
     "json_response",
+    "merge_patch",
     "note_dependency_call",
     "parse_body",
     "parse_query",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +22,7 @@ from libs.aws import open_clients
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
+from libs.idempotency import DynamoDBIdempotencyStore, Idempotency, IdempotencyStore
 from libs.logging import get_logger
 from libs.metrics import Metrics, Unit
 from libs.resilience import PipelineRegistry
@@ -31,6 +33,8 @@ from services.course_catalog.api.handlers import CATALOG, Catalog
 from services.course_catalog.api.routes import problems, routes
 from services.course_catalog.api.schemas import render_course, render_summary
 from services.course_catalog.config import SERVICE, Config
+from services.course_catalog.domain.authoring import Authoring
+from services.course_catalog.domain.course import Course, Tombstone
 from services.course_catalog.domain.course_documents import CourseDocuments
 from services.course_catalog.domain.directory import Directory
 from services.course_catalog.domain.directory_refresh import (
@@ -45,14 +49,23 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
+class Storage:
+    """Where courses and idempotency keys are kept."""
+
+    courses: CourseRepository
+    keys: IdempotencyStore
+
+
+@dataclass(frozen=True)
 class Dependencies:
     """What the application stands on. `real_dependencies` makes the real ones.
 
-    `open_repository` is entered before the first request and left after the last; `background`
-    runs around it. `readiness` are named checks without input or output.
+    `open_storage` is entered before the first request and left after the last; `background`
+    runs around it. `readiness` are named checks without input or output. `new_id` gives 12
+    characters that have never been a course's id.
     """
 
-    open_repository: Callable[[], AbstractAsyncContextManager[CourseRepository]]
+    open_storage: Callable[[], AbstractAsyncContextManager[Storage]]
     verifier: Verifier
     tracer: Tracer
     breakers: CircuitBreakerRegistry
@@ -62,6 +75,7 @@ class Dependencies:
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    new_id: Callable[[], str] = lambda: secrets.token_urlsafe(9)
     background: Sequence[Lifespan] = ()
     readiness: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
 
@@ -76,8 +90,8 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
 
     @asynccontextmanager
     async def catalog(app: web.Application) -> AsyncIterator[None]:
-        async with parts.open_repository() as repository:
-            made = _catalog(config, parts, repository)
+        async with parts.open_storage() as storage:
+            made = _catalog(config, parts, storage)
             _report(parts.metrics, made)
             app[CATALOG] = made
             refreshing = asyncio.create_task(made.refresher.run())
@@ -119,7 +133,7 @@ def real_dependencies(config: Config) -> Dependencies:
     parts = common_parts(config)
 
     @asynccontextmanager
-    async def repository() -> AsyncIterator[CourseRepository]:
+    async def storage() -> AsyncIterator[Storage]:
         async with open_clients(
             config.aws(),
             registry=parts.pipelines,
@@ -127,10 +141,18 @@ def real_dependencies(config: Config) -> Dependencies:
             observer=parts.observer,
             services=("dynamodb",),
         ) as clients:
-            yield DynamoDBCourseRepository(clients.dynamodb, config.table)
+            yield Storage(
+                courses=DynamoDBCourseRepository(clients.dynamodb, config.table),
+                keys=DynamoDBIdempotencyStore(
+                    clients.dynamodb,
+                    config.table,
+                    key_attributes=["courseId"],
+                    ttl_attribute="expiresAt",
+                ),
+            )
 
     return Dependencies(
-        open_repository=repository,
+        open_storage=storage,
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,
@@ -141,30 +163,40 @@ def real_dependencies(config: Config) -> Dependencies:
     )
 
 
-def _catalog(config: Config, parts: Dependencies, repository: CourseRepository) -> Catalog:
+def _catalog(config: Config, parts: Dependencies, storage: Storage) -> Catalog:
     directory = Directory(render_summary)
+    refresher = DirectoryRefresher(
+        directory,
+        storage.courses,
+        config.refresh,
+        now=parts.now,
+        monotonic=parts.monotonic,
+        random=parts.random,
+        sleep=parts.sleep,
+        report=_log_refresh,
+    )
+    documents = CourseDocuments(
+        storage.courses,
+        render=render_course,
+        known_status=directory.status,
+        monotonic=parts.monotonic,
+        max_bytes=config.last_known_bytes,
+        max_age=config.last_known_seconds,
+    )
+
+    def learn(change: Course | Tombstone) -> None:
+        refresher.learn(change.summary() if isinstance(change, Course) else change)
+        documents.learn(change)
+
     return Catalog(
         directory=directory,
-        refresher=DirectoryRefresher(
-            directory,
-            repository,
-            config.refresh,
-            now=parts.now,
-            monotonic=parts.monotonic,
-            random=parts.random,
-            sleep=parts.sleep,
-            report=_log_refresh,
-        ),
-        documents=CourseDocuments(
-            repository,
-            render=render_course,
-            known_status=directory.status,
-            monotonic=parts.monotonic,
-            max_bytes=config.last_known_bytes,
-            max_age=config.last_known_seconds,
-        ),
+        refresher=refresher,
+        documents=documents,
         cursors=CursorCodec(config.cursor_secrets),
         wait_seconds=config.directory_wait_seconds,
+        authoring=Authoring(storage.courses, now=parts.now, learn=learn),
+        idempotency=Idempotency(storage.keys, now=parts.now),
+        new_id=parts.new_id,
     )
 
 

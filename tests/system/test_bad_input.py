@@ -464,17 +464,20 @@ def test_a_cursor_of_another_service_or_user(caller: Caller, platform: RunningPl
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/courses", {"GET", "HEAD"}),
-        ("/courses/tides", {"GET", "HEAD"}),
+        ("/courses", {"GET", "HEAD", "POST"}),
+        ("/courses/tides", {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
+        ("/courses/tides/publish", {"POST"}),
         ("/content/tides-1-1", {"GET", "HEAD"}),
         ("/progress/me", {"GET", "HEAD"}),
         ("/progress/me/tides", {"GET", "HEAD", "PUT"}),
     ],
 )
-@pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH", "TRACE"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH", "TRACE"])
 def test_a_method_that_is_not_there(
     platform: RunningPlatform, caller: Caller, method: str, path: str, allowed: set[str]
 ) -> None:
+    if method in allowed:
+        return
     answer = ask(platform.gateway + path, method=method, token=caller.token)
     assert refusal(answer) == (405, "method_not_allowed")
     assert {name.strip() for name in answer.headers["Allow"].split(",")} == allowed

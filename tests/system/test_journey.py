@@ -542,3 +542,52 @@ def test_an_identity_token_is_no_access_token(platform: RunningPlatform) -> None
     identity = sign_in(platform, "staff")["IdToken"]
     refused = ask(platform.gateway + "/courses", token=identity)
     assert problem(refused) == (401, "invalid_token")
+
+
+def test_a_course_of_an_author_reaches_the_learners(
+    learner: Person, author: Person, staff: Person
+) -> None:
+    item = {"contentId": VIDEO, "title": "The pull of the moon", "type": "video"}
+    written = {
+        "slug": "written-through-the-gateway",
+        "title": "Written through the gateway",
+        "description": "From a draft to the learners, and out of the listing again.",
+        "shortDescription": "From a draft to the learners.",
+        "language": "en",
+        "level": "beginner",
+        "outline": [{"id": "one", "title": "One", "items": [item]}],
+    }
+    key = {"Idempotency_Key": "written-through-the-gateway-1"}
+    assert problem(learner.ask("POST", "/courses", json_body=written)) == (403, "forbidden")
+    created = author.ask("POST", "/courses", json_body=written, **key)
+    assert created.status == 201
+    # The answer got lost on the way, say: sent again, it is the same.
+    again = author.ask("POST", "/courses", json_body=written, **key)
+    assert (again.status, again.json) == (201, created.json)
+    path = created.headers["Location"]
+    first = created.headers["ETag"]
+    assert problem(learner.get(path)) == (404, "course_not_found")
+
+    # Two at one course: the second is told what the first changed, and goes on from there.
+    patch = {"Content_Type": "application/merge-patch+json"}
+    mine = author.ask("PATCH", path, json_body={"title": "Mine"}, If_Match=first, **patch)
+    assert mine.status == 200
+    late = staff.ask("PATCH", path, json_body={"tags": ["ocean"]}, If_Match=first, **patch)
+    assert problem(late) == (412, "precondition_failed")
+    assert [error["pointer"] for error in late.json["errors"]] == ["/title"]
+    current = late.headers["ETag"]
+    theirs = staff.ask("PATCH", path, json_body={"tags": ["ocean"]}, If_Match=current, **patch)
+    assert (theirs.json["title"], theirs.json["tags"]) == ("Mine", ["ocean"])
+
+    published = author.ask("POST", f"{path}/publish", If_Match=theirs.headers["ETag"])
+    assert published.status == 200
+    course_id = created.json["id"]
+    assert learner.get(path).json["title"] == "Mine"
+    assert learner.get(f"/courses?ids={course_id}").json["items"][0]["title"] == "Mine"
+    kept = author.ask("DELETE", path, If_Match=published.headers["ETag"])
+    assert problem(kept) == (409, "course_not_draft")
+
+    archived = author.ask("POST", f"{path}/archive", If_Match=published.headers["ETag"])
+    assert archived.status == 200
+    assert learner.get(f"/courses?ids={course_id}").json["items"] == []
+    assert learner.get(path).json["status"] == "archived"

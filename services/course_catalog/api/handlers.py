@@ -1,4 +1,4 @@
-"""The two reading operations: input to question, answer to response.
+"""The two reading operations: input to question, answer to response. `authoring` has the others.
 
 Owns permissions, cursors and headers. Knows the domain, not where courses are kept.
 """
@@ -6,7 +6,7 @@ Owns permissions, cursors and headers. Knows the domain, not where courses are k
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -23,8 +23,10 @@ from libs.http import (
     unavailable,
     version_etag,
 )
+from libs.idempotency import Idempotency
 from libs.logging import bind
 from services.course_catalog.api.schemas import ListQuery, NoQuery, render_page
+from services.course_catalog.domain.authoring import Authoring
 from services.course_catalog.domain.course import Status
 from services.course_catalog.domain.course_documents import CourseDocuments
 from services.course_catalog.domain.directory import Directory, Sort, SortKey
@@ -38,13 +40,17 @@ STALE_WARNING = '110 - "Response is Stale"'
 
 @dataclass(frozen=True)
 class Catalog:
-    """What the handlers answer from. `wait_seconds`: how long a request waits for the first load."""
+    """What the handlers answer from. `wait_seconds`: how long a request waits for the first load;
+    `new_id` gives the id of a new course."""
 
     directory: Directory
     refresher: DirectoryRefresher
     documents: CourseDocuments
     cursors: CursorCodec
     wait_seconds: float
+    authoring: Authoring
+    idempotency: Idempotency
+    new_id: Callable[[], str]
 
 
 CATALOG = web.AppKey("catalog", Catalog)

@@ -1,6 +1,7 @@
 """What a client may ask, read strictly, and what it is shown, as JSON.
 
-Owns names and forms at the edge; openapi.yaml is what they must agree with.
+Owns names and forms at the edge; openapi.yaml is what they must agree with. What authors write is
+`content`'s.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic.alias_generators import to_camel
 
 from libs.http import DecimalInteger, Identifier, Schema, UtcTimestamp, encode_json
 from libs.timestamps import format_timestamp
-from services.course_catalog.domain.course import Course, Level, Status, Summary
+from services.course_catalog.domain.course import Course, CourseContent, Level, Status, Summary
 from services.course_catalog.domain.directory import Query, Sort
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -92,25 +94,26 @@ def render_summary(summary: Summary) -> bytes:
 def render_course(course: Course) -> bytes:
     """A whole course."""
     shown = _summary(course.summary())
-    outline = [
-        {
-            "id": section.id,
-            "title": section.title,
-            "items": [
-                {
-                    "contentId": item.content_id,
-                    "title": item.title,
-                    "type": item.type,
-                    "durationSeconds": item.duration_seconds,
-                    "required": item.required,
-                    "weight": item.weight,
-                }
-                for item in section.items
-            ],
-        }
-        for section in course.outline
-    ]
-    return encode_json(shown | {"description": course.description, "outline": outline})
+    return encode_json(shown | _description_and_outline(course))
+
+
+def render_content(content: CourseContent) -> dict[str, Any]:
+    """What an author writes of a course, under the names and in the form that it is sent in."""
+    return {
+        "slug": content.slug,
+        "title": content.title,
+        "shortDescription": content.short_description,
+        "language": content.language,
+        "level": content.level,
+        "tags": list(content.tags),
+        "instructors": list(content.instructors),
+        **_description_and_outline(content),
+    }
+
+
+def api_name(field: str) -> str:
+    """A course's field by its name in the API."""
+    return to_camel(field)
 
 
 def render_page(items: list[bytes], next_cursor: str | None) -> bytes:
@@ -136,3 +139,26 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "updatedAt": format_timestamp(summary.updated_at),
         "publishedAt": None if published_at is None else format_timestamp(published_at),
     }
+
+
+def _description_and_outline(content: CourseContent) -> dict[str, Any]:
+    """The part of what an author writes that listings do not show."""
+    outline = [
+        {
+            "id": section.id,
+            "title": section.title,
+            "items": [
+                {
+                    "contentId": item.content_id,
+                    "title": item.title,
+                    "type": item.type,
+                    "durationSeconds": item.duration_seconds,
+                    "required": item.required,
+                    "weight": item.weight,
+                }
+                for item in section.items
+            ],
+        }
+        for section in content.outline
+    ]
+    return {"description": content.description, "outline": outline}

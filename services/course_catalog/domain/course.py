@@ -8,9 +8,8 @@ repository's, since only one transaction can tell.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from services.course_catalog.domain.errors import (
     InvalidCourseError,
     InvalidTransitionError,
+    UnpublishableError,
     Violation,
 )
 
@@ -31,10 +31,17 @@ MAX_DESCRIPTION = 50_000
 MAX_TAGS = 20
 MAX_TAG = 50
 MAX_INSTRUCTORS = 20
+MAX_INSTRUCTOR = 200
 MAX_SECTIONS = 200
-MAX_ITEMS = 1_000
+MAX_ITEMS = 500
 MAX_DURATION_SECONDS = 86_400
+# Not just above 0: DynamoDB keeps no number that is as near to it as a float can be.
+MIN_WEIGHT = 0.001
 MAX_WEIGHT = 1_000
+
+SLUG_RULE = "must be lower-case words joined by hyphens, of at most 100 characters"
+LANGUAGE_RULE = "must be a BCP 47 language tag"
+ITEMS_RULE = f"must have at most {MAX_ITEMS} items"
 
 _TICK = timedelta(milliseconds=1)
 
@@ -66,7 +73,7 @@ class ItemType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutlineItem:
-    """One thing to watch, read or do. `weight` is its share in the progress, above 0."""
+    """One thing to watch, read or do. `weight` is its share in the progress."""
 
     content_id: str
     title: str
@@ -110,7 +117,8 @@ class Course(CourseContent):
     """A course as it is kept. Every change gives a new object with the next `version`.
 
     Timestamps are UTC with whole milliseconds, the grain in which they are stored and shown;
-    `updated_at` grows with every version, whatever the clocks do.
+    `updated_at` grows with every version, whatever the clocks do. `changed_in` has the version that
+    last changed a field of TRACKED; a field that is not in it is as it was created.
     """
 
     id: str
@@ -120,41 +128,52 @@ class Course(CourseContent):
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None
+    changed_in: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def content(self) -> CourseContent:
+        """What its author wrote."""
+        return CourseContent(**_members(self))
 
     def edited(self, content: CourseContent, *, now: datetime) -> Course:
-        """The course with another content. Raises InvalidCourseError."""
-        require_valid(content)
-        outline_changed = content.outline != self.outline
+        """The course with another content. Raises InvalidCourseError, for what is published also
+        when it would lose its last item."""
+        violations = [*_violations(content, None)]
+        if self.status is Status.PUBLISHED:
+            violations += _unpublishable(content)
+        if violations:
+            raise InvalidCourseError(tuple(violations))
+        touched = self._touched(now)
+        changed = {
+            name: touched.version
+            for name, value in _members(content).items()
+            if value != getattr(self, name)
+        }
         return replace(
-            self._touched(now),
+            touched,
             **_members(content),
-            outline_version=self.outline_version + outline_changed,
+            outline_version=self.outline_version + ("outline" in changed),
+            changed_in={**self.changed_in, **changed},
         )
 
     def published(self, *, now: datetime) -> Course:
         """The course, open to readers; a second publication keeps the first one's instant.
 
         `published_at` never changes, because the order of listings rests on it. Raises
-        InvalidTransitionError when published already, InvalidCourseError without an outline.
+        InvalidTransitionError when published already, UnpublishableError without an item.
         """
         if self.status is Status.PUBLISHED:
             raise InvalidTransitionError("published", self.status)
-        if not any(True for _ in self.items()):
-            raise InvalidCourseError(
-                (Violation("/outline", "a published course has at least one item"),)
-            )
-        touched = self._touched(now)
-        return replace(
-            touched,
-            status=Status.PUBLISHED,
-            published_at=self.published_at or touched.updated_at,
-        )
+        violations = tuple(_unpublishable(self))
+        if violations:
+            raise UnpublishableError(violations)
+        moved = self._moved(Status.PUBLISHED, now)
+        return replace(moved, published_at=self.published_at or moved.updated_at)
 
     def archived(self, *, now: datetime) -> Course:
         """The course, no longer listed. Raises InvalidTransitionError unless published."""
         if self.status is not Status.PUBLISHED:
             raise InvalidTransitionError("archived", self.status)
-        return replace(self._touched(now), status=Status.ARCHIVED)
+        return self._moved(Status.ARCHIVED, now)
 
     def deleted(self, *, now: datetime) -> Tombstone:
         """What is left of a draft once deleted. Raises InvalidTransitionError unless a draft."""
@@ -163,9 +182,18 @@ class Course(CourseContent):
         touched = self._touched(now)
         return Tombstone(self.id, touched.version, touched.updated_at)
 
+    def changed_since(self, version: int) -> Mapping[str, int]:
+        """The fields of TRACKED that were changed after `version`, each with its last change."""
+        return {name: last for name, last in self.changed_in.items() if last > version}
+
     def summary(self) -> Summary:
         """What listings show."""
-        return Summary(**{field.name: getattr(self, field.name) for field in fields(Summary)})
+        return Summary(**{member.name: getattr(self, member.name) for member in fields(Summary)})
+
+    def _moved(self, status: Status, now: datetime) -> Course:
+        touched = self._touched(now)
+        changed_in = {**self.changed_in, "status": touched.version}
+        return replace(touched, status=status, changed_in=changed_in)
 
     def _touched(self, now: datetime) -> Course:
         return replace(
@@ -173,6 +201,10 @@ class Course(CourseContent):
             version=self.version + 1,
             updated_at=max(to_milliseconds(now), self.updated_at + _TICK),
         )
+
+
+TRACKED = (*(member.name for member in fields(CourseContent)), "status")
+"""The fields of a course whose last change is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +263,16 @@ def to_milliseconds(instant: datetime) -> datetime:
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
+def is_slug(text: str) -> bool:
+    """Whether `text` can be a course's slug."""
+    return len(text) <= 100 and _SLUG.fullmatch(text) is not None
+
+
+def is_language(text: str) -> bool:
+    """Whether `text` can be a course's language."""
+    return len(text) <= 35 and _LANGUAGE.fullmatch(text) is not None
+
+
 def require_valid(content: CourseContent, *, course_id: str | None = None) -> None:
     """Raises InvalidCourseError with every rule that `content` breaks."""
     violations = tuple(_violations(content, course_id))
@@ -241,33 +283,45 @@ def require_valid(content: CourseContent, *, course_id: str | None = None) -> No
 def _violations(content: CourseContent, course_id: str | None) -> Iterator[Violation]:
     if course_id is not None:
         yield from _identifier("/id", course_id)
-    if len(content.slug) > 100 or not _SLUG.fullmatch(content.slug):
-        yield Violation("/slug", "must be lower-case words joined by hyphens, at most 100")
+    if not is_slug(content.slug):
+        yield Violation("/slug", SLUG_RULE)
     yield from _text("/title", content.title, MAX_TITLE)
     yield from _text("/shortDescription", content.short_description, MAX_SHORT_DESCRIPTION)
     yield from _text("/description", content.description, MAX_DESCRIPTION)
-    if len(content.language) > 35 or not _LANGUAGE.fullmatch(content.language):
-        yield Violation("/language", "must be a BCP 47 language tag")
+    if not is_language(content.language):
+        yield Violation("/language", LANGUAGE_RULE)
     yield from _texts("/tags", content.tags, count=MAX_TAGS, length=MAX_TAG)
-    yield from _texts("/instructors", content.instructors, count=MAX_INSTRUCTORS, length=200)
+    yield from _texts(
+        "/instructors", content.instructors, count=MAX_INSTRUCTORS, length=MAX_INSTRUCTOR
+    )
     yield from _outline(content)
+
+
+def _unpublishable(content: CourseContent) -> Iterator[Violation]:
+    if not any(section.items for section in content.outline):
+        yield Violation("/outline", "a published course has at least one item")
 
 
 def _outline(content: CourseContent) -> Iterator[Violation]:
     if len(content.outline) > MAX_SECTIONS:
         yield Violation("/outline", f"must have at most {MAX_SECTIONS} sections")
     if sum(1 for _ in content.items()) > MAX_ITEMS:
-        yield Violation("/outline", f"must have at most {MAX_ITEMS} items")
-    yield from _unique("/outline", "section id", (section.id for section in content.outline))
-    yield from _unique("/outline", "contentId", (item.content_id for item in content.items()))
-    for number, section in enumerate(content.outline):
-        where = f"/outline/{number}"
+        yield Violation("/outline", ITEMS_RULE)
+    sections = [(f"/outline/{number}", section) for number, section in enumerate(content.outline)]
+    items = [
+        (f"{where}/items/{place}", item)
+        for where, section in sections
+        for place, item in enumerate(section.items)
+    ]
+    yield from repeated((f"{where}/id", section.id) for where, section in sections)
+    yield from repeated((f"{where}/contentId", item.content_id) for where, item in items)
+    for where, section in sections:
         yield from _identifier(f"{where}/id", section.id)
         yield from _text(f"{where}/title", section.title, MAX_TITLE)
         if not section.items:
             yield Violation(f"{where}/items", "must not be empty")
-        for place, item in enumerate(section.items):
-            yield from _item(f"{where}/items/{place}", item)
+    for where, item in items:
+        yield from _item(where, item)
 
 
 def _item(where: str, item: OutlineItem) -> Iterator[Violation]:
@@ -275,8 +329,8 @@ def _item(where: str, item: OutlineItem) -> Iterator[Violation]:
     yield from _text(f"{where}/title", item.title, MAX_TITLE)
     if item.duration_seconds is not None and not 0 <= item.duration_seconds <= MAX_DURATION_SECONDS:
         yield Violation(f"{where}/durationSeconds", f"must be 0 to {MAX_DURATION_SECONDS}")
-    if not 0 < item.weight <= MAX_WEIGHT:  # NaN and infinity fall here too
-        yield Violation(f"{where}/weight", f"must be above 0 and at most {MAX_WEIGHT}")
+    if not MIN_WEIGHT <= item.weight <= MAX_WEIGHT:  # NaN and infinity fall here too
+        yield Violation(f"{where}/weight", f"must be {MIN_WEIGHT} to {MAX_WEIGHT}")
 
 
 def _identifier(where: str, value: str) -> Iterator[Violation]:
@@ -292,16 +346,19 @@ def _text(where: str, value: str, length: int) -> Iterator[Violation]:
 def _texts(where: str, values: tuple[str, ...], *, count: int, length: int) -> Iterator[Violation]:
     if len(values) > count:
         yield Violation(where, f"must have at most {count} entries")
-    yield from _unique(where, "entry", values)
+    yield from repeated((f"{where}/{number}", value) for number, value in enumerate(values))
     for number, value in enumerate(values):
         yield from _text(f"{where}/{number}", value, length)
 
 
-def _unique(where: str, what: str, values: Iterable[str]) -> Iterator[Violation]:
-    for value, times in Counter(values).items():
-        if times > 1:
-            yield Violation(where, f"{what} {value} stands {times} times")
+def repeated(values: Iterable[tuple[str, str]]) -> Iterator[Violation]:
+    """A violation for each pointer whose value stands at an earlier one already."""
+    first: dict[str, str] = {}
+    for where, value in values:
+        earlier = first.setdefault(value, where)
+        if earlier != where:
+            yield Violation(where, f"stands already at {earlier}")
 
 
 def _members(content: CourseContent) -> dict[str, Any]:
-    return {field.name: getattr(content, field.name) for field in fields(CourseContent)}
+    return {member.name: getattr(content, member.name) for member in fields(CourseContent)}

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.course_catalog.domain.course import Course, Status
+from services.course_catalog.domain.course import Course, Status, Tombstone
 from services.course_catalog.domain.errors import CatalogUnavailableError
 from services.course_catalog.domain.repository import CourseRepository
 
@@ -90,9 +90,19 @@ class CourseDocuments:
         if course is None:
             self._forget(course_id)
             return None
-        document = Document(self._render(course), course.version, course.status)
+        document = self._document(course)
         self._keep(course_id, document)
         return document
+
+    def learn(self, change: Course | Tombstone) -> None:
+        """Keep what this process has just written in place of what it read before."""
+        if isinstance(change, Course):
+            self._keep(change.id, self._document(change))
+        else:
+            self._forget(change.id)
+
+    def _document(self, course: Course) -> Document:
+        return Document(self._render(course), course.version, course.status)
 
     def _remembered(self, course_id: str) -> Document | None:
         kept = self._kept.get(course_id)

@@ -100,6 +100,7 @@ class DirectoryRefresher:
         self._report = report
         self._refreshing = asyncio.Lock()
         self._loaded = asyncio.Event()
+        self._learnt: dict[str, tuple[Change, float]] = {}
         self._known_until: datetime | None = None
         self._current_at = 0.0
         self._listed_at = 0.0
@@ -136,6 +137,19 @@ class DirectoryRefresher:
                 return False
         return True
 
+    def learn(self, change: Change) -> None:
+        """Take in a change that this process has just made itself, so that who made it sees it.
+
+        For a while it is known better than what the repository's indexes, which lag behind, tell.
+        Before the first load there is nothing to keep up.
+        """
+        if not self.loaded:
+            return
+        known = self._learnt.get(change.id)
+        if known is None or known[0].version < change.version:
+            self._learnt[change.id] = (change, self._monotonic())
+            self._directory.apply(change)
+
     async def run(self) -> None:
         """Refresh for ever; failures are reported and tried again. Ends by being cancelled."""
         retry = min(self._policy.first_retry, self._policy.interval)
@@ -171,6 +185,7 @@ class DirectoryRefresher:
                     changed += await self._apply(batch)
             for _ in self._directory.settle():
                 await asyncio.sleep(0)
+            self._forget_learnt()
             self._known_until, self._current_at = started, started_at
             if full:
                 self._listed_at = started_at
@@ -199,6 +214,8 @@ class DirectoryRefresher:
         async for batch in self._changes(started):
             seen.update(change.id for change in batch)
             changed += await self._apply(batch)
+        # What was learnt meanwhile may be in no index yet; of what was deleted nothing is retained.
+        seen.update(self._learnt)
         return changed + self._directory.retain(seen)
 
     def _changes(self, since: datetime) -> AsyncIterator[Sequence[Change]]:
@@ -207,7 +224,20 @@ class DirectoryRefresher:
     async def _apply(self, batch: Iterable[Change]) -> int:
         changed = 0
         for number, change in enumerate(batch, start=1):
-            changed += self._directory.apply(change)
+            learnt = self._learnt.get(change.id)
+            # A deleted course leaves no version in the directory that an old entry could be held
+            # against.
+            if learnt is None or learnt[0].version < change.version:
+                changed += self._directory.apply(change)
             if number % _CHUNK == 0:
                 await asyncio.sleep(0)
         return changed
+
+    def _forget_learnt(self) -> None:
+        """Beyond the overlap the indexes have caught up, as every refresh supposes."""
+        until = self._monotonic() - self._policy.overlap
+        self._learnt = {
+            course_id: (change, learnt_at)
+            for course_id, (change, learnt_at) in self._learnt.items()
+            if learnt_at > until
+        }

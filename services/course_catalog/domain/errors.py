@@ -21,6 +21,14 @@ class InvalidCourseError(Exception):
         self.violations = violations
 
 
+class UnpublishableError(Exception):
+    """The course can't be opened to readers as it is; `violations` names what is missing."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__("; ".join(f"{found.pointer}: {found.message}" for found in violations))
+        self.violations = violations
+
+
 class InvalidTransitionError(Exception):
     """The course's status does not allow the action, such as deleting a published course."""
 
@@ -28,6 +36,14 @@ class InvalidTransitionError(Exception):
         super().__init__(f"a course that is {status} cannot be {action}")
         self.action = action
         self.status = status
+
+
+class CourseNotFoundError(Exception):
+    """There is no such course, or no longer."""
+
+    def __init__(self, course_id: str) -> None:
+        super().__init__(f"there is no course {course_id}")
+        self.course_id = course_id
 
 
 class CourseExistsError(Exception):
@@ -56,15 +72,19 @@ class VersionConflictError(Exception):
 
 
 class CourseTooLargeError(Exception):
-    """The course is larger than the table keeps in one item; sizes in bytes."""
+    """The course is larger than the table keeps in one item; sizes in bytes.
 
-    def __init__(self, course_id: str, size: int, limit: int) -> None:
+    `pointer` leads to the part that takes most of it.
+    """
+
+    def __init__(self, course_id: str, size: int, limit: int, pointer: str) -> None:
         super().__init__(
             f"course {course_id} has {size} bytes as it is stored; at most {limit} can be kept"
         )
         self.course_id = course_id
         self.size = size
         self.limit = limit
+        self.pointer = pointer
 
 
 class CatalogUnavailableError(Exception):

@@ -14,6 +14,7 @@ from typing import Any
 from libs.aws import marshal, unmarshal
 from libs.timestamps import format_timestamp, parse_timestamp
 from services.course_catalog.domain.course import (
+    TRACKED,
     Change,
     Course,
     ItemType,
@@ -37,6 +38,10 @@ DELETED = "deleted"
 MAX_ITEM_BYTES = 400 * 1024
 # CourseRepository promises seven days; the eighth is for clocks and for the slowness of TTL.
 TOMBSTONE_LIFE = timedelta(days=8)
+# Where a course's field is called otherwise in the item, and in the API, than in the domain.
+_NAMES = {"short_description": "shortDescription"}
+# What an author can make shorter when an item is too large.
+_AUTHORED = tuple(_NAMES.get(name, name) for name in TRACKED if name != "status")
 
 
 def course_key(course_id: str) -> Item:
@@ -89,13 +94,16 @@ def course_item(course: Course) -> Item:
         "listedAtId": f"{listed_at}#{course.id}",
         "changeShard": change_shard(shard),
         "changedAtId": f"{updated_at}#{course.id}",
+        "changedIn": {
+            _NAMES.get(name, name): version for name, version in course.changed_in.items()
+        },
     }
     if course.published_at is not None:
         item["publishedAt"] = format_timestamp(course.published_at)
     marshalled = marshal(item)
     size = item_size(marshalled)
     if size > MAX_ITEM_BYTES:
-        raise CourseTooLargeError(course.id, size, MAX_ITEM_BYTES)
+        raise CourseTooLargeError(course.id, size, MAX_ITEM_BYTES, _largest_part(marshalled))
     return marshalled
 
 
@@ -123,6 +131,7 @@ def course_of(item: Mapping[str, Mapping[str, Any]]) -> Course | None:
             return None
         return Course(
             **_summary_values(values),
+            changed_in=_changed_in(values),
             description=values["description"],
             outline=tuple(
                 Section(
@@ -175,6 +184,31 @@ def _value_size(value: Mapping[str, Any]) -> int:
         case "M":
             return 3 + len(content) + item_size(content)
     return 1  # BOOL and NULL; a course has no other types
+
+
+def _largest_part(item: Mapping[str, Mapping[str, Any]]) -> str:
+    """The pointer to the part that takes most of an item, as deep as one part takes half of it."""
+    name = max(_AUTHORED, key=lambda name: _value_size(item[name]))
+    pointer, value = f"/{name}", item[name]
+    while True:
+        ((kind, content),) = value.items()
+        if kind not in ("L", "M") or not content:
+            return pointer
+        steps = content.items() if kind == "M" else enumerate(content)
+        step, part = max(steps, key=lambda entry: _value_size(entry[1]))
+        if 2 * _value_size(part) < _value_size(value):
+            return pointer
+        pointer, value = f"{pointer}/{step}", part
+
+
+def _changed_in(values: Mapping[str, Any]) -> dict[str, int]:
+    kept = values.get("changedIn")
+    if kept is None:
+        # Written before changes were tracked: every field may have been changed until then.
+        return dict.fromkeys(TRACKED, values["version"])
+    return {
+        name: kept[attribute] for name in TRACKED if (attribute := _NAMES.get(name, name)) in kept
+    }
 
 
 def _shard(course_id: str) -> int:

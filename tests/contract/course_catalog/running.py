@@ -7,9 +7,12 @@ it, and the store fails when a test says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -18,14 +21,14 @@ from yarl import URL
 from libs.auth.testing import TokenIssuer
 from libs.circuit_breaker import CircuitBreakerRegistry
 from libs.http import Verifier, serve
+from libs.idempotency.testing import InMemoryIdempotencyStore
 from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 from services.course_catalog.api.handlers import CATALOG, Catalog
-from services.course_catalog.app import Dependencies, create_app
+from services.course_catalog.app import Dependencies, Storage, create_app
 from services.course_catalog.config import Config
-from services.course_catalog.domain.course import Change, Course, Status, Summary
+from services.course_catalog.domain.course import Change, Course, Status, Summary, Tombstone
 from services.course_catalog.domain.errors import CatalogUnavailableError
-from services.course_catalog.domain.repository import CourseRepository
 from services.course_catalog.storage.memory import InMemoryCourseRepository
 from tests.unit.course_catalog.courses import instant
 
@@ -40,12 +43,16 @@ SETTINGS: Mapping[str, str] = {
 
 
 class FailingRepository(InMemoryCourseRepository):
-    """A repository whose reads fail while `failing` is set."""
+    """A repository whose reads fail while `failing` is set, and whose next write fails, made or
+    not, when a test says so."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failing = False
         self.reads = 0
+        self.lose_answer = False
+        self.refuse_write = False
+        self.before_write: Callable[[], Awaitable[None]] | None = None
 
     def _read(self) -> None:
         self.reads += 1
@@ -55,6 +62,31 @@ class FailingRepository(InMemoryCourseRepository):
     async def get(self, course_id: str) -> Course | None:
         self._read()
         return await super().get(course_id)
+
+    async def create(self, course: Course) -> None:
+        async with self._write():
+            await super().create(course)
+
+    async def replace(self, course: Course, *, previous: Course) -> None:
+        async with self._write():
+            await super().replace(course, previous=previous)
+
+    async def delete(self, tombstone: Tombstone, *, previous: Course) -> None:
+        async with self._write():
+            await super().delete(tombstone, previous=previous)
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[None]:
+        before, self.before_write = self.before_write, None
+        if before is not None:
+            await before()
+        if self.refuse_write:
+            self.refuse_write = False
+            raise CatalogUnavailableError("the store takes no writes", retry_after_seconds=1.5)
+        yield
+        if self.lose_answer:
+            self.lose_answer = False
+            raise CatalogUnavailableError("the answer was lost")
 
     async def listing(self, status: Status) -> AsyncIterator[Sequence[Summary]]:
         self._read()
@@ -70,8 +102,11 @@ class FailingRepository(InMemoryCourseRepository):
 class RunningCatalog:
     """A served catalog, its store, its clock and its callers."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: str) -> None:
         self.repository = FailingRepository()
+        self.keys = InMemoryIdempotencyStore()
+        self.new_ids = (f"{ids}-{number}" for number in itertools.count(1))
+        self.passed = timedelta()
         self.issuer = TokenIssuer()
         self.seconds = 1000.0
         self.app: web.Application
@@ -89,9 +124,9 @@ class RunningCatalog:
         if not self.repository.failing and hasattr(self, "app"):
             await self.catalog.refresher.refresh()
 
-    def token(self, *groups: str) -> dict[str, str]:
+    def token(self, *groups: str, sub: str = "author-a") -> dict[str, str]:
         """The header of a caller in these groups."""
-        return {"Authorization": f"Bearer {self.issuer.token(groups=groups)}"}
+        return {"Authorization": f"Bearer {self.issuer.token(sub=sub, groups=groups)}"}
 
     @asynccontextmanager
     async def request(
@@ -102,14 +137,47 @@ class RunningCatalog:
         groups: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         anonymous: bool = False,
+        body: object = None,
+        data: AsyncIterator[bytes] | bytes | None = None,
+        sub: str = "author-a",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request with the path and query exactly as given."""
-        sent = {} if anonymous else self.token(*groups)
+        """Send a request with the path and query exactly as given.
+
+        `body` is sent as the JSON that the method takes, `data` as it is.
+        """
+        sent = {} if anonymous else self.token(*groups, sub=sub)
+        if body is not None:
+            data = json.dumps(body, ensure_ascii=False).encode()
+            kind = "merge-patch+json" if method == "PATCH" else "json"
+            sent["Content-Type"] = f"application/{kind}"
         url = URL(f"{self.base}{path}", encoded=True)
         async with self.session.request(
-            method, url, headers={**sent, **(headers or {})}
+            method, url, data=data, headers={**sent, **(headers or {})}
         ) as response:
             yield response
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        if_match: str | None = None,
+        key: str | None = None,
+        groups: Sequence[str] = ("authors",),
+        sub: str = "author-a",
+    ) -> tuple[int, Mapping[str, str], Any]:
+        """Status, headers and JSON body of an author's request."""
+        headers = {}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        async with self.request(
+            method, path, headers=headers, body=body, groups=groups, sub=sub
+        ) as response:
+            text = await response.read()
+            return response.status, response.headers, json.loads(text) if text else None
 
     async def get(self, path: str, **options: object) -> tuple[int, Mapping[str, str], object]:
         """Status, headers and JSON body of a GET."""
@@ -126,15 +194,20 @@ async def running_catalog(
     verifier: Verifier | None = None,
     failing: bool = False,
     tracer: Tracer | None = None,
+    kept_in: Storage | None = None,
+    ids: str = "new",
 ) -> AsyncIterator[RunningCatalog]:
-    """Serve a catalog of `courses`; loaded, unless the store is `failing` from the start."""
-    running = RunningCatalog()
+    """Serve a catalog of `courses`; loaded, unless the store is `failing` from the start.
+
+    `kept_in` takes the place of the courses in memory, `ids` is how the ids of new ones begin.
+    """
+    running = RunningCatalog(ids)
     await running.add(*courses)
     running.repository.failing = failing
 
     @asynccontextmanager
-    async def repository() -> AsyncIterator[CourseRepository]:
-        yield running.repository
+    async def storage() -> AsyncIterator[Storage]:
+        yield kept_in or Storage(running.repository, running.keys)
 
     async def never(_: float) -> None:
         await asyncio.Event().wait()
@@ -142,14 +215,15 @@ async def running_catalog(
     running.app = create_app(
         Config.from_environment({**SETTINGS, **(settings or {})}),
         dependencies=Dependencies(
-            open_repository=repository,
+            open_storage=storage,
             verifier=verifier or running.issuer.verifier(),
             tracer=tracer or recording_tracer()[0],
             breakers=CircuitBreakerRegistry(),
-            now=lambda: instant(30),
+            now=lambda: instant(30) + running.passed,
             monotonic=lambda: running.seconds,
             random=lambda: 0.5,
             sleep=never,
+            new_id=lambda: next(running.new_ids),
         ),
     )
     async with (

@@ -14,6 +14,14 @@ from typing import Any, cast
 import pytest
 
 from libs.aws import DynamoDB
+from libs.idempotency import (
+    Answer,
+    DynamoDBIdempotencyStore,
+    Idempotency,
+    KeyedRequest,
+    Reservation,
+)
+from services.course_catalog.api.schemas import render_course
 from services.course_catalog.domain.course import ItemType, OutlineItem, Section, Status
 from services.course_catalog.storage.dynamodb import DynamoDBCourseRepository
 from services.course_catalog.storage.items import SHARDS, course_item, item_size
@@ -98,6 +106,34 @@ async def test_a_load_costs_half_a_unit_for_4_kb_of_summaries(
     assert len(found) == 64
     # Eight summaries of about 500 bytes a shard, more or less: one or two steps of 4 KB each.
     assert SHARDS * 0.5 <= metered.consumed() <= SHARDS * 1.0
+
+
+async def test_a_key_costs_a_claim_and_its_answer(
+    ministack_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writes of a unit for a small course, whose answer is kept compressed; one for a replay,
+    since a condition that fails is paid for as well."""
+    async with dynamodb_table(ministack_backend, monkeypatch) as (dynamodb, table):
+        metered = MeteredDynamoDB(dynamodb)
+        store = DynamoDBIdempotencyStore(
+            cast(DynamoDB, metered), table, key_attributes=["courseId"], ttl_attribute="expiresAt"
+        )
+        idempotency = Idempotency(store, now=lambda: instant(0))
+
+        async def create(_: Reservation) -> Answer:
+            return Answer(201, {"Location": "/courses/x"}, render_course(draft(1)))
+
+        async def send() -> float:
+            await idempotency.once(
+                KeyedRequest("k", "author-a", "createCourse", "f" * 64),
+                new_id=lambda: "x",
+                create=create,
+                is_refusal=lambda _: False,
+            )
+            return metered.consumed()
+
+        assert await send() == 1 + 1
+        assert await send() == 0  # the emulator reports none for a failed condition; AWS bills one
 
 
 def test_opening_a_course_costs_a_unit_for_4_kb() -> None:

@@ -71,6 +71,10 @@ async def test_a_course_comes_back_exactly_as_it_was_written(repository: CourseR
     archived = course.published(now=instant(10.001)).archived(now=instant(20.999))
     await repository.replace(archived, previous=course)
     assert await repository.get(course.id) == archived
+    edited = archived.edited(content(1, short_description="New", tags=()), now=instant(30))
+    await repository.replace(edited, previous=archived)
+    assert await repository.get(course.id) == edited
+    assert edited.changed_in["short_description"] == 4
 
 
 async def test_an_id_is_created_once(repository: CourseRepository) -> None:
@@ -230,16 +234,18 @@ async def test_a_course_beyond_the_items_size_is_refused_and_nothing_is_written(
         items = (OutlineItem(f"i{n}", "é" * 200, ItemType.READING) for n in range(count))
         return (Section("s", "S", tuple(items)),)
 
-    large = draft(1, outline=with_items(1000))
-    with pytest.raises(CourseTooLargeError, match="at most 409600"):
+    long = "🌍" * 50_000
+    large = draft(1, outline=with_items(500), description=long)
+    with pytest.raises(CourseTooLargeError, match="at most 409600") as refused:
         await repository.create(large)
+    assert refused.value.pointer == "/outline/0/items"
     assert await repository.get("crs-1") is None
     small = draft(1)
     await repository.create(small)
     with pytest.raises(CourseTooLargeError):
         await repository.replace(replace(large, version=2, updated_at=instant(1)), previous=small)
     assert await repository.get("crs-1") == small
-    most = draft(2, outline=with_items(750))
+    most = draft(2, outline=with_items(420), description=long)
     await repository.create(most)
     assert await repository.get("crs-2") == most
 

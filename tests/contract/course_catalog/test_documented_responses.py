@@ -6,9 +6,13 @@ the document's, so a response that nobody can produce may not be documented.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,15 +20,23 @@ from openapi_spec_validator import validate
 
 from libs.auth import KeysUnavailableError, Principal
 from libs.http import DRAIN
+from libs.idempotency import KeyedRequest, Record, fingerprint
 from tests.contract.course_catalog.running import RunningCatalog, running_catalog
 from tests.contract.openapi import Contract, Promise
-from tests.unit.course_catalog.courses import draft, published
+from tests.unit.course_catalog.courses import CONTENT_BODY, draft, instant, published
 
 OPENAPI = Path("services/course_catalog/openapi.yaml")
 CONTRACT = Contract(OPENAPI)
 
 LIST, ONE = "/courses", "/courses/{courseId}"
-COURSES = [published(1, at=1), published(2, at=2), published(3, at=3), draft(4, at=4)]
+PUBLISH, ARCHIVE = f"{ONE}/publish", f"{ONE}/archive"
+COURSES = [
+    published(1, at=1),
+    published(2, at=2),
+    published(3, at=3),
+    draft(4, at=4),
+    draft(5, at=5, outline=()),
+]
 
 
 def _nothing(_: RunningCatalog) -> None:
@@ -42,6 +54,47 @@ def _fail_for_long(running: RunningCatalog) -> None:
 
 def _drain(running: RunningCatalog) -> None:
     running.app[DRAIN].draining = True
+
+
+def _fail_writes(running: RunningCatalog) -> None:
+    running.repository.refuse_write = True
+
+
+def _take_key(running: RunningCatalog, *, lease: float, resource_id: str = "new-0") -> None:
+    """As a request for BODY leaves a key that is not answered yet; its lease may have ended."""
+    request = KeyedRequest(
+        "k1", "author-a", "createCourse", fingerprint("POST", "/courses", {}, BODY)
+    )
+    running.keys.records[request.digest] = Record(
+        fingerprint=request.fingerprint,
+        resource_id=resource_id,
+        token="another's",
+        lease_until=instant(30) + timedelta(seconds=lease),
+        expires_at=instant(30) + timedelta(hours=24),
+    )
+
+
+def _in_progress(running: RunningCatalog) -> None:
+    _take_key(running, lease=10)
+
+
+async def _created_and_deleted(running: RunningCatalog) -> None:
+    _take_key(running, lease=-1, resource_id="crs-4")
+    course = COURSES[3]
+    await running.repository.delete(course.deleted(now=instant(9)), previous=course)
+
+
+async def _create_under_key(running: RunningCatalog) -> None:
+    status, _, _ = await running.write("POST", "/courses", BODY, key="k1")
+    assert status == 201
+
+
+async def _describe_at_length(running: RunningCatalog) -> None:
+    """So that a long outline no longer fits."""
+    status, _, _ = await running.write(
+        "PATCH", "/courses/crs-4", {"description": "🌍" * 50_000}, if_match='"v1"'
+    )
+    assert status == 200
 
 
 class NoKeys:
@@ -63,14 +116,136 @@ class Scenario:
     anonymous: bool = False
     never_loaded: bool = False
     no_keys: bool = False
-    after: Callable[[RunningCatalog], None] = _nothing
+    after: Callable[[RunningCatalog], object] = _nothing
     revalidate: bool = False
     code: str | None = None
     methods: tuple[str, ...] = ("GET",)
+    body: object = None
+    data: bytes | None = None
+    stalls: bool = False
+    """The body begins and never ends."""
 
     @property
     def promises(self) -> set[Promise]:
         return {Promise(method, self.template, self.status) for method in self.methods}
+
+
+BODY = CONTENT_BODY
+LONG_OUTLINE = [
+    {
+        "id": "s",
+        "title": "S",
+        "items": [{"contentId": f"i{n}", "title": "é" * 200, "type": "quiz"} for n in range(500)],
+    }
+]
+
+
+def _author(template: str, method: str, status: int, path: str, **options: Any) -> Scenario:
+    """A request of an author's, with what its method needs unless the scenario takes it away."""
+    made = Scenario(template, status, path, groups=("authors",), methods=(method,))
+    if method != "POST" or template != LIST:
+        made = replace(made, headers={"If-Match": '"v1"'})
+    if method == "PUT" or template == LIST:
+        made = replace(made, body=BODY)
+    if method == "PATCH":
+        made = replace(made, body={"title": "New"})
+    return replace(made, **options)
+
+
+def _authoring() -> list[Scenario]:
+    """Every answer to every change. crs-4 and crs-5 are drafts in v1, crs-1 is published in v2."""
+    key = {"Idempotency-Key": "k1"}
+    found = [
+        _author(LIST, "POST", 201, "/courses"),
+        _author(LIST, "POST", 201, "/courses", headers=key, after=_create_under_key),
+        _author(LIST, "POST", 400, "/courses", headers={"Content-Type": "application/json"},
+            body=None, data=b"{", code="malformed_json"),
+        _author(LIST, "POST", 400, "/courses?dry=1", code="invalid_query"),
+        _author(
+            LIST, "POST", 400, "/courses", headers={"Idempotency-Key": "a b"}, code="invalid_header"
+        ),
+        _author(LIST, "POST", 409, "/courses", body=BODY | {"slug": "course-1"}, code="slug_taken"),
+        _author(
+            LIST, "POST", 409, "/courses", headers=key, after=_in_progress,
+            code="idempotency_in_progress",
+        ),
+        _author(
+            LIST, "POST", 409, "/courses", headers=key, after=_created_and_deleted,
+            code="course_deleted",
+        ),
+        _author(LIST, "POST", 422, "/courses", body={}, code="invalid_body"),
+        _author(
+            LIST, "POST", 422, "/courses", headers=key, body=BODY | {"title": "Another"},
+            after=_create_under_key, code="idempotency_key_reused",
+        ),
+    ]  # fmt: skip
+    changes = (
+        (ONE, "PUT", "/courses/{}", "crs-4", 200),
+        (ONE, "PATCH", "/courses/{}", "crs-4", 200),
+        (ONE, "DELETE", "/courses/{}", "crs-4", 204),
+        (PUBLISH, "POST", "/courses/{}/publish", "crs-4", 200),
+        (ARCHIVE, "POST", "/courses/{}/archive", "crs-1", 200),
+    )
+    for template, method, path, course_id, status in changes:
+        one, ghost = path.format(course_id), path.format("none")
+        based = {"If-Match": '"v2"' if course_id == "crs-1" else '"v1"'}
+        found += [
+            _author(template, method, status, one, headers=based),
+            _author(template, method, 400, path.format("a.b"), code="invalid_path"),
+            _author(template, method, 400, f"{one}?force=1", code="invalid_query"),
+            _author(template, method, 400, one, headers={"If-Match": "v1"}, code="invalid_header"),
+            _author(template, method, 404, ghost, code="course_not_found"),
+            _author(
+                template, method, 412, one, headers={"If-Match": '"v9"'}, code="precondition_failed"
+            ),
+            _author(template, method, 428, one, headers={}, code="precondition_required"),
+            _author(template, method, 503, one, headers=based, after=_fail_writes),
+            _author(template, method, 503, one, after=_fail, code="dependency_unavailable"),
+        ]
+    for template, method, path in (
+        (LIST, "POST", "/courses"),
+        *((template, method, path.format("crs-4")) for template, method, path, _, _ in changes),
+    ):
+        found += [
+            _author(template, method, 401, path, groups=(), anonymous=True),
+            _author(template, method, 403, path, groups=(), code="forbidden"),
+            _author(template, method, 406, path, headers={"Accept": "text/csv"}),
+        ]
+    for template, method, path in (
+        (LIST, "POST", "/courses"),
+        (ONE, "PUT", "/courses/crs-4"),
+        (ONE, "PATCH", "/courses/crs-4"),
+    ):
+        found += [
+            _author(template, method, 413, path, body={"title": "x" * 270_000}),
+            _author(template, method, 415, path, body=None, data=b"{}"),
+            _author(
+                template, method, 408, path, body=None, stalls=True, code="request_timeout",
+                headers={
+                    "If-Match": '"v1"',
+                    "X-Request-Timeout-Ms": "100",
+                    "Content-Type": f"application/{'merge-patch+' * (method == 'PATCH')}json",
+                },
+            ),
+        ]  # fmt: skip
+    return [
+        *found,
+        _author(LIST, "POST", 503, "/courses", after=_fail_writes, code="dependency_unavailable"),
+        _author(ONE, "PUT", 409, "/courses/crs-4", body=BODY | {"slug": "course-1"}),
+        _author(ONE, "PUT", 422, "/courses/crs-4", body=BODY | {"id": "x"}, code="invalid_body"),
+        _author(ONE, "PATCH", 409, "/courses/crs-4", body={"slug": "course-1"}, code="slug_taken"),
+        _author(ONE, "PATCH", 422, "/courses/crs-4", body={"title": None}, code="invalid_body"),
+        _author(
+            ONE, "PATCH", 422, "/courses/crs-4", headers={"If-Match": '"v2"'},
+            body={"outline": LONG_OUTLINE}, after=_describe_at_length, code="course_too_large",
+        ),
+        _author(
+            ONE, "DELETE", 409, "/courses/crs-1", headers={"If-Match": '"v2"'},
+            code="course_not_draft",
+        ),
+        _author(PUBLISH, "POST", 409, "/courses/crs-5/publish", code="course_not_publishable"),
+        _author(ARCHIVE, "POST", 409, "/courses/crs-4/archive", code="course_not_published"),
+    ]  # fmt: skip
 
 
 BOTH = ("GET", "HEAD")
@@ -106,6 +281,7 @@ SCENARIOS = [
     Scenario("/openapi.json", 200, "/openapi.json", anonymous=True),
     Scenario("/openapi.json", 304, "/openapi.json", anonymous=True, revalidate=True),
     Scenario("/docs", 200, "/docs", anonymous=True),
+    *_authoring(),
 ]
 
 
@@ -122,7 +298,9 @@ async def test_a_documented_response_is_produced_as_documented(
         failing=scenario.never_loaded,
         verifier=NoKeys() if scenario.no_keys else None,
     ) as running:
-        scenario.after(running)
+        prepared = scenario.after(running)
+        if inspect.isawaitable(prepared):
+            await prepared
         headers = dict(scenario.headers)
         if scenario.revalidate:
             _, seen, _ = await running.get(scenario.path, anonymous=scenario.anonymous)
@@ -133,12 +311,19 @@ async def test_a_documented_response_is_produced_as_documented(
             headers=headers,
             groups=scenario.groups,
             anonymous=scenario.anonymous,
+            body=scenario.body,
+            data=_stalled_body() if scenario.stalls else scenario.data,
         ) as response:
-            assert response.status == scenario.status
+            assert response.status == scenario.status, await response.text()
             body = await CONTRACT.check(response, method, scenario.template)
-        if scenario.code is not None and method == "GET":
+        if scenario.code is not None and method != "HEAD":
             assert isinstance(body, dict)
             assert (body["code"], body["status"]) == (scenario.code, scenario.status)
+
+
+async def _stalled_body() -> AsyncIterator[bytes]:
+    yield b"{"
+    await asyncio.Event().wait()
 
 
 def test_every_documented_response_has_its_scenario() -> None:
@@ -162,14 +347,27 @@ async def test_what_is_served_as_the_contract_is_the_contract() -> None:
     assert served == CONTRACT.document
 
 
-@pytest.mark.parametrize("path", ["/courses", "/courses/crs-1", "/healthz"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_other_methods_are_405_and_told_what_is_allowed(path: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/courses", {"GET", "HEAD", "POST"}),
+        ("/courses/crs-1", {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
+        ("/courses/crs-1/publish", {"POST"}),
+        ("/courses/crs-1/archive", {"POST"}),
+        ("/healthz", {"GET", "HEAD"}),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_other_methods_are_405_and_told_what_is_allowed(
+    path: str, allowed: set[str], method: str
+) -> None:
+    if method in allowed:
+        return
     async with (
         running_catalog(courses=COURSES) as running,
         running.request(method, path) as response,
     ):
         assert response.status == 405
-        assert set(response.headers["Allow"].replace(" ", "").split(",")) >= {"GET", "HEAD"}
+        assert set(response.headers["Allow"].replace(" ", "").split(",")) == allowed
         body = await response.json(content_type="application/problem+json")
         assert body["code"] == "method_not_allowed"

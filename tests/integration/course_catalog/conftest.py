@@ -97,6 +97,18 @@ class Caller:
         async with self._session.get(url, headers=headers) as response:
             return response.status, response.headers, await response.json(content_type=None)
 
+    async def post(
+        self, path: str, body: object, key: str
+    ) -> tuple[int, Mapping[str, str], object]:
+        """Send an author's creating request under an idempotency key."""
+        headers = {
+            "Authorization": f"Bearer {self._issuer.token(groups=['authors'])}",
+            "Idempotency-Key": key,
+        }
+        url = f"{self.process.base_url}{path}"
+        async with self._session.post(url, json=body, headers=headers) as response:
+            return response.status, response.headers, await response.json(content_type=None)
+
     async def until(self, path: str, condition: object) -> Mapping[str, str]:
         """Ask until `condition(status, headers)` holds; the headers it held for."""
         assert callable(condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +18,7 @@ from tests.backends import Backend
 from tests.integration.course_catalog.conftest import Caller, Door, running_catalog
 from tests.integration.metric_lines import figures
 from tests.integration.service_process import refused_start
-from tests.unit.course_catalog.courses import content, draft, instant, published
+from tests.unit.course_catalog.courses import CONTENT_BODY, content, draft, instant, published
 
 
 class Authors:
@@ -172,6 +173,30 @@ async def test_a_start_into_an_outage_is_not_ready_until_the_table_was_read_once
         await service.until("/readyz", lambda status, _: status == 200)
         _, _, body = await service.get("/courses")
         assert titles(body) == ["Course 1"]
+        assert await service.process.stop() == 0
+
+
+async def test_an_answer_outlives_the_process_that_gave_it(
+    issuer: tuple[TokenIssuer, URL], variables: dict[str, str]
+) -> None:
+    async with running_catalog(issuer[0], variables) as service:
+        status, headers, created = await service.post("/courses", CONTENT_BODY, "k1")
+        assert status == 201
+        assert isinstance(created, dict)
+        assert re.fullmatch(r"[A-Za-z0-9_-]{12}", created["id"])
+        await service.process.kill()
+    async with running_catalog(issuer[0], variables) as service:
+        again = await service.post("/courses", CONTENT_BODY, "k1")
+        assert (again[0], again[2]) == (201, created)
+        assert again[1]["Idempotent-Replayed"] == "true"
+        assert again[1]["Location"] == headers["Location"] == f"/courses/{created['id']}"
+        status, _, body = await service.post("/courses", CONTENT_BODY, "k2")
+        assert isinstance(body, dict)
+        assert (status, body["code"]) == (409, "slug_taken")
+        # What the first process had in no index yet, the second has loaded.
+        await service.until("/readyz", lambda status, _: status == 200)
+        _, _, page = await service.get("/courses?status=draft", "authors")
+        assert titles(page) == ["A new course"]
         assert await service.process.stop() == 0
 
 

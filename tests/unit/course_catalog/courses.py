@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from services.course_catalog.domain.course import (
     Course,
@@ -14,6 +15,35 @@ from services.course_catalog.domain.course import (
     Section,
     new_course,
 )
+
+CONTENT_BODY: dict[str, Any] = {
+    "slug": "a-new-course",
+    "title": "A new course",
+    "description": "What it is about.",
+    "shortDescription": "What it is about.",
+    "language": "en",
+    "level": "beginner",
+    "tags": ["ocean"],
+    "instructors": ["Coastal Observatory"],
+    "outline": [
+        {
+            "id": "one",
+            "title": "Section one",
+            "items": [
+                {
+                    "contentId": "n-1",
+                    "title": "Watch",
+                    "type": "video",
+                    "durationSeconds": 62,
+                    "required": True,
+                    "weight": 1,
+                },
+                {"contentId": "n-2", "title": "Read", "type": "reading", "weight": 0.5},
+            ],
+        }
+    ],
+}
+"""What an author sends to create a course."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

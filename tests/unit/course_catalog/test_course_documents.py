@@ -186,3 +186,20 @@ async def test_what_memory_stood_in_for_is_counted() -> None:
         with contextlib.suppress(CatalogUnavailableError):
             await world.documents.get(course_id)
     assert world.documents.statistics().stale_answers == 2
+
+
+async def test_what_this_process_wrote_itself_is_kept_in_place_of_what_it_read() -> None:
+    world = World()
+    course = draft(1)
+    await world.add(course)
+    await world.documents.get("crs-1")
+    edited = course.edited(content(1, title="Mine"), now=instant(1))
+    world.documents.learn(edited)
+    world.documents.learn(course)  # an answer that was overtaken
+    world.failing = True
+    document = await world.documents.get("crs-1")
+    assert document is not None
+    assert (document.body, document.version) == (b"Mine", 2)
+    world.documents.learn(edited.deleted(now=instant(2)))
+    with pytest.raises(CatalogUnavailableError):
+        await world.documents.get("crs-1")

@@ -16,7 +16,11 @@ from services.course_catalog.domain.course import (
     Status,
     new_course,
 )
-from services.course_catalog.domain.errors import InvalidCourseError, InvalidTransitionError
+from services.course_catalog.domain.errors import (
+    InvalidCourseError,
+    InvalidTransitionError,
+    UnpublishableError,
+)
 from tests.unit.course_catalog.courses import content, draft, instant, published
 
 
@@ -50,8 +54,26 @@ def test_the_first_publication_counts() -> None:
 
 
 def test_a_course_without_items_is_not_published() -> None:
-    with pytest.raises(InvalidCourseError, match="/outline"):
+    with pytest.raises(UnpublishableError, match="/outline"):
         draft(1, outline=()).published(now=instant(1))
+
+
+def test_a_published_course_keeps_an_item() -> None:
+    with pytest.raises(InvalidCourseError, match="/outline"):
+        published(1).edited(content(1, outline=()), now=instant(1))
+    draft(1).edited(content(1, outline=()), now=instant(1))
+
+
+def test_each_field_knows_the_version_that_changed_it_last() -> None:
+    first = draft(1)
+    assert first.changed_since(0) == {}
+    second = first.edited(content(1, title="New", tags=()), now=instant(1))
+    third = second.published(now=instant(2))
+    fourth = third.edited(content(1, title="Newer", tags=()), now=instant(3))
+    assert fourth.changed_since(1) == {"title": 4, "tags": 2, "status": 3}
+    assert fourth.changed_since(2) == {"title": 4, "status": 3}
+    assert fourth.changed_since(4) == {}
+    assert fourth.archived(now=instant(4)).changed_since(4) == {"status": 5}
 
 
 ARCHIVED = published(1).archived(now=instant(9))
@@ -104,11 +126,11 @@ def test_every_violation_is_reported_at_once() -> None:
         new_course("crs/1", bad, now=instant(0))
     pointers = {violation.pointer for violation in refused.value.violations}
     assert pointers >= {
-        "/id", "/slug", "/title", "/shortDescription", "/description", "/language", "/tags",
-        "/tags/2", "/instructors", "/outline", "/outline/0/items", "/outline/1/title",
-        "/outline/1/items/0/contentId", "/outline/1/items/1/durationSeconds",
-        "/outline/1/items/1/weight", "/outline/1/items/2/durationSeconds",
-        "/outline/1/items/2/weight",
+        "/id", "/slug", "/title", "/shortDescription", "/description", "/language", "/tags/1",
+        "/tags/2", "/instructors", "/instructors/1", "/outline/0/items", "/outline/1/id",
+        "/outline/1/title", "/outline/1/items/0/contentId", "/outline/1/items/2/contentId",
+        "/outline/1/items/1/durationSeconds", "/outline/1/items/1/weight",
+        "/outline/1/items/2/durationSeconds", "/outline/1/items/2/weight",
     }  # fmt: skip
     with pytest.raises(InvalidCourseError):
         draft(1).edited(bad, now=instant(1))
@@ -116,8 +138,8 @@ def test_every_violation_is_reported_at_once() -> None:
 
 def test_an_outline_has_bounds() -> None:
     item = OutlineItem("c", "T", ItemType.QUIZ)
-    many = tuple(replace(item, content_id=f"c{n}") for n in range(1001))
-    with pytest.raises(InvalidCourseError, match="at most 1000 items"):
+    many = tuple(replace(item, content_id=f"c{n}") for n in range(501))
+    with pytest.raises(InvalidCourseError, match="at most 500 items"):
         draft(1, outline=(Section("s", "S", many),))
     sections = tuple(
         Section(f"s{n}", "S", (replace(item, content_id=f"c{n}"),)) for n in range(201)

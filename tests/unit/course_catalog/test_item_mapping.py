@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from libs.aws import marshal
-from services.course_catalog.domain.course import Tombstone
+from services.course_catalog.domain.course import (
+    TRACKED,
+    ItemType,
+    OutlineItem,
+    Section,
+    Tombstone,
+)
+from services.course_catalog.domain.errors import CourseTooLargeError
 from services.course_catalog.storage.items import (
+    MAX_ITEM_BYTES,
     SHARDS,
     change_of,
     course_item,
@@ -19,7 +28,13 @@ from services.course_catalog.storage.items import (
     item_size,
     tombstone_item,
 )
-from tests.unit.course_catalog.courses import draft, instant, published
+from tests.unit.course_catalog.courses import content, draft, instant, published
+
+
+def section(name: str, title: int) -> Section:
+    """A section of one item, whose title is so long."""
+    return Section(name, "S", (OutlineItem(name, "x" * title, ItemType.QUIZ),))
+
 
 TABLE = Path(__file__).parents[3] / "services/course_catalog/table.json"
 
@@ -89,3 +104,37 @@ def test_a_tombstone_is_among_the_changes_only_and_expires_after_eight_days() ->
 def test_an_item_that_is_not_a_course_is_an_error_not_a_course(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - several messages, one type
         course_of(course_item(draft(1)) | changes)
+
+
+def test_changes_are_kept_by_the_items_own_names() -> None:
+    course = draft(1).edited(content(1, short_description="New", tags=()), now=instant(1))
+    item = course_item(course)
+    assert item["changedIn"] == {"M": {"shortDescription": {"N": "2"}, "tags": {"N": "2"}}}
+    assert course_of(item) == course
+
+
+def test_an_item_from_before_changes_were_tracked_may_have_changed_in_every_field() -> None:
+    item = course_item(published(1))
+    del item["changedIn"]
+    course = course_of(item)
+    assert course is not None
+    assert course.changed_since(1) == dict.fromkeys(TRACKED, 2)
+    assert course.changed_since(2) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"description": "x" * 410_000}, "/description"),
+        ({"tags": ("a", "x" * 410_000)}, "/tags/1"),
+        ({"tags": ("x" * 200_000, "y" * 200_000, "z" * 200_000)}, "/tags"),
+        ({"outline": (section("a", 1), section("b", 410_000))}, "/outline/1/items/0/title"),
+        ({"outline": (section("a", 250_000), section("b", 200_000))}, "/outline/0/items/0/title"),
+    ],
+)
+def test_what_is_too_large_names_its_largest_part(changes: dict[str, Any], pointer: str) -> None:
+    # Beyond the domain's own bounds: those alone let few courses become too large.
+    with pytest.raises(CourseTooLargeError) as refused:
+        course_item(replace(draft(1), **changes))
+    assert refused.value.pointer == pointer
+    assert refused.value.size > refused.value.limit == MAX_ITEM_BYTES
