@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from libs.auth.testing import TokenIssuer
-from libs.aws import AwsSettings, open_clients
+from libs.aws import open_clients
 from libs.resilience import PipelineRegistry
 from libs.tracing.testing import recording_tracer
 from services.course_catalog.domain.course import Course
@@ -31,7 +31,7 @@ class Authors:
     async def write(self, *steps: tuple[Course, Course | None]) -> None:
         tracer, _ = recording_tracer()
         async with open_clients(
-            AwsSettings(region=self._backend.region),
+            self._backend.settings(),
             registry=PipelineRegistry(),
             tracer=tracer,
         ) as clients:
