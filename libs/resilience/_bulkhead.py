@@ -76,7 +76,7 @@ class Bulkhead:
         return BulkheadSnapshot(
             name=self.name,
             running=self._running,
-            queued=self._queued(),
+            queued=len(self._waiting),
             max_concurrent_calls=self.policy.max_concurrent_calls,
             max_queued_calls=self.policy.max_queued_calls,
             rejected_calls=self._rejected_calls,
@@ -109,8 +109,7 @@ class Bulkhead:
         if self.try_acquire():
             return
         policy = self.policy
-        most = policy.max_queued_calls
-        if policy.max_wait_seconds == 0 or (len(self._waiting) >= most and self._queued() >= most):
+        if policy.max_wait_seconds == 0 or len(self._waiting) >= policy.max_queued_calls:
             self._reject(BulkheadRefusal.QUEUE_FULL)
         deadline = current_deadline()
         patience = policy.max_wait_seconds
@@ -157,11 +156,9 @@ class Bulkhead:
         if not waiter.done():
             waiter.set_result(False)
 
-    def _queued(self) -> int:
-        """How many wait; those who were cancelled and have not run since don't."""
-        return sum(not waiter.done() for waiter in self._waiting)
-
     def _reject(self, reason: BulkheadRefusal) -> None:
         self._rejected_calls += 1
-        tell(self._listeners, BulkheadRejected(self.name, reason, self._running, self._queued()))
+        tell(
+            self._listeners, BulkheadRejected(self.name, reason, self._running, len(self._waiting))
+        )
         raise BulkheadFullError(self.name, self.policy.max_wait_seconds)

@@ -28,6 +28,8 @@ from deploy.local._environment import (
     embedded_aws_variables,
 )
 from deploy.local._tables import ensure_table, read_table
+from libs.aws import AwsSettings
+from libs.circuit_breaker import BreakerPolicy
 from tests.backends._process import serving
 
 __all__ = ["Backend", "create_table", "ministack", "moto", "running_ministack", "running_moto"]
@@ -56,6 +58,15 @@ class Backend:
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
         ).client(service, endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    def settings(self) -> AwsSettings:
+        """Settings of the services' own clients, with the patience that an emulator on a busy
+        machine needs: that is not what is tested on it."""
+        return AwsSettings(
+            region=self.region,
+            read_timeout_seconds=20.0,
+            breaker=BreakerPolicy(call_timeout_seconds=30.0),
+        )
 
     @property
     def variables(self) -> dict[str, str]:

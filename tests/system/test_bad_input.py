@@ -72,7 +72,7 @@ def refusal(answer: Answer) -> Refusal:
     assert answer.headers["Cache-Control"] == "no-store"
     if answer.body:
         problem = answer.json
-        assert problem.keys() - {"errors"} == {
+        assert problem.keys() - {"errors", "traceId"} == {
             "type",
             "title",
             "status",
@@ -84,6 +84,7 @@ def refusal(answer: Answer) -> Refusal:
         assert problem["status"] == answer.status
         assert problem["type"] == f"https://lyceum.example/problems/{problem['code']}"
         assert problem["requestId"] == answer.headers["X-Request-Id"]
+        assert problem.get("traceId", "") in answer.headers.get("X-Amzn-Trace-Id", "")
         assert "Traceback" not in problem["detail"]
     return answer.status, answer.json["code"]
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from libs.aws import AwsSettings, Clients, open_clients
+from libs.aws import Clients, open_clients
 from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from tests.backends import Backend, create_table
@@ -37,7 +37,7 @@ async def clients_of(
         random=random.Random(0),
     )
     async with open_clients(
-        AwsSettings(region=backend.region),
+        backend.settings(),
         registry=PipelineRegistry(),
         tracer=tracer,
         services=("dynamodb", "s3"),

@@ -56,12 +56,15 @@ class FailingContents(MemoryContentRepository):
     def __init__(self) -> None:
         super().__init__()
         self.failure: Exception | None = None
+        self.hangs = False
         self.reads = 0
 
     async def get(self, content_id: str) -> Content | None:
         self.reads += 1
         if self.failure is not None:
             raise self.failure
+        if self.hangs:
+            await asyncio.Event().wait()
         return await super().get(content_id)
 
 

@@ -29,6 +29,10 @@ def table_down(world: World) -> None:
     world.contents.failure = DependencyUnavailable("dynamodb", "GetItem", reason="timeout")
 
 
+def table_hanging(world: World) -> None:
+    world.contents.hangs = True
+
+
 def credentials_ending(world: World) -> None:
     world.credentials_expire_at = NOW + timedelta(seconds=30)
 
@@ -62,6 +66,13 @@ SCENARIOS = [
     Scenario(CONTENT, 200, "/content/c-1?rendition=original&disposition=inline"),
     Scenario(CONTENT, 400, "/content/a%2Fb", "invalid_path"),
     Scenario(CONTENT, 400, "/content/c-1?disposition=download", "invalid_query"),
+    Scenario(
+        CONTENT,
+        400,
+        "/content/c-1",
+        "invalid_header",
+        headers={"X-Request-Timeout-Ms": "soon"},
+    ),
     Scenario(CONTENT, 401, "/content/c-1", "authentication_required", anonymous=True),
     Scenario(
         CONTENT,
@@ -78,6 +89,14 @@ SCENARIOS = [
     Scenario(CONTENT, 409, "/content/failed", "content_not_ready"),
     Scenario(CONTENT, 500, "/content/broken", "internal_error"),
     Scenario(CONTENT, 503, "/content/c-1", "dependency_unavailable", given=table_down),
+    Scenario(
+        CONTENT,
+        503,
+        "/content/c-1",
+        "deadline_exceeded",
+        headers={"X-Request-Timeout-Ms": "50"},
+        given=table_hanging,
+    ),
     Scenario(CONTENT, 503, "/content/c-1", "dependency_unavailable", given=keys_unknown),
     Scenario(CONTENT, 503, "/content/c-1", "signing_unavailable", given=credentials_ending),
     *(Scenario(path, 200, path, anonymous=True) for path in PUBLIC),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.aws import AwsSettings, DynamoDB, open_clients
+from libs.aws import DynamoDB, open_clients
 from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from services.course_catalog.domain.repository import CourseRepository
@@ -39,7 +39,7 @@ async def dynamodb_table(
         random=random.Random(1),
     )
     async with open_clients(
-        AwsSettings(region=backend.region), registry=PipelineRegistry(), tracer=tracer
+        backend.settings(), registry=PipelineRegistry(), tracer=tracer
     ) as clients:
         yield clients.dynamodb, table
 

@@ -12,8 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from libs.aws import AwsSettings, DependencyUnavailable, DynamoDB, open_clients
-from libs.circuit_breaker import BreakerPolicy
+from libs.aws import DependencyUnavailable, DynamoDB, open_clients
 from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from tests.backends import Backend, create_table
@@ -33,13 +32,9 @@ async def dynamodb_on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Asyn
         rules=SamplingRules(default_rate=0.0),
         random=random.Random(0),
     )
-    # An emulator on a busy machine may take its time; patience is not what is tested here.
-    settings = AwsSettings(
-        region=backend.region,
-        read_timeout_seconds=20.0,
-        breaker=BreakerPolicy(call_timeout_seconds=30.0),
-    )
-    async with open_clients(settings, registry=PipelineRegistry(), tracer=tracer) as clients:
+    async with open_clients(
+        backend.settings(), registry=PipelineRegistry(), tracer=tracer
+    ) as clients:
         yield clients.dynamodb
 
 
