@@ -622,11 +622,12 @@ async def test_an_upload_that_is_gone(aws: FaultServer) -> None:
     aws.otherwise = s3_error("NoSuchUpload", status=404)
     upload = {"Bucket": "media", "Key": "k", "UploadId": "u-1"}
     async with platform() as lyceum:
-        for method, extra in (
+        calls: list[tuple[str, dict[str, object]]] = [
             ("list_parts", {}),
             ("complete_multipart_upload", {"MultipartUpload": {"Parts": []}}),
             ("abort_multipart_upload", {}),
-        ):
+        ]
+        for method, extra in calls:
             with pytest.raises(NotFound) as caught:
                 await getattr(lyceum.s3, method)(**upload, **extra)
             assert caught.value.code == "NoSuchUpload"
