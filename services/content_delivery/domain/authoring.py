@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.content_delivery.domain.captions import CAPTION_CONTENT_TYPE, check_webvtt
-from services.content_delivery.domain.content import Caption, CaptionKind, Content, ContentStatus
+from services.content_delivery.domain.content import (
+    Caption,
+    CaptionKind,
+    Content,
+    ContentStatus,
+    Rendition,
+    RenditionUpload,
+)
 from services.content_delivery.domain.errors import ContentNotFoundError
 from services.content_delivery.domain.object_store import ObjectStore
 from services.content_delivery.domain.repository import (
@@ -125,7 +132,11 @@ class Authoring:
         for upload in change.before.rendition_uploads:
             if upload.name == name and upload.multipart is not None:
                 await self._objects.abort_multipart(upload.object_key, upload.multipart.upload_id)
-        for entry in (*change.before.renditions, *change.before.rendition_uploads):
+        removed: list[Rendition | RenditionUpload] = [
+            *change.before.renditions,
+            *change.before.rendition_uploads,
+        ]
+        for entry in removed:
             if entry.name == name:
                 await self._objects.delete(entry.object_key)
 
@@ -145,13 +156,13 @@ class Authoring:
             await self._objects.delete(object_key)
 
     async def restore(self, content_id: str) -> Content:
-        """The content as it was before its deletion; ready content as it is.
+        """The content as it was before its deletion; content that is not deleted as it is.
 
         Raises ContentNotFoundError, and NotRestorableError for what was never ready.
         """
 
         def change(content: Content) -> Content:
-            if content.status is ContentStatus.READY:
+            if content.status is not ContentStatus.DELETED:
                 return content
             at = self._clock()
             if content.purge_at is not None and content.purge_at <= at:

@@ -25,6 +25,7 @@ from services.content_delivery.domain.content import (
     Content,
     ContentStatus,
     MultipartUpload,
+    Rendition,
     RenditionUpload,
     part_count,
 )
@@ -128,13 +129,17 @@ class PartUrl:
 
 @dataclass(frozen=True, slots=True)
 class UploadTicket:
-    """How to send what is missing: a form, or parts by their URLs. All end at ``expires_at``."""
+    """How to send what is missing: a form, or parts by their URLs. All end at ``expires_at``.
+
+    Without an upload there is nothing to send any more.
+    """
 
     content: Content
-    upload: Upload
+    rendition: str
+    upload: Upload | None
     form: UploadForm | None
     parts: tuple[PartUrl, ...]
-    expires_at: datetime
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,48 +200,71 @@ class Uploads:
         self._new_id = new_id
         self._verifications = verifications
 
-    async def announce(self, new: NewContent) -> UploadTicket:
-        """New pending content and how to send it.
+    async def announce(self, content_id: str, new: NewContent) -> UploadTicket:
+        """New pending content of this id and how to send it.
 
-        Raises UploadTooLargeError and SigningUnavailableError.
+        Where there is content of this id already, an earlier attempt of the same request made it:
+        the ticket is for what is there. Raises UploadTooLargeError and SigningUnavailableError.
         """
+        self._check_size(new.size_bytes)
+        existing = await self._contents.get(content_id)
+        if existing is not None:
+            return await self._ticket_again(existing, ORIGINAL_RENDITION)
         at = self._clock()
-        content_id = self._new_id()
-        object_key = f"content/{content_id}/{self._new_id()}"
-        multipart = await self._begin(object_key, new.content_type, new.size_bytes)
         content = Content(
             id=content_id,
             course_id=new.course_id,
             position=new.position,
             title=new.title,
             status=ContentStatus.PENDING,
-            object_key=object_key,
+            object_key=f"content/{content_id}/{self._new_id()}",
             content_type=new.content_type,
             size_bytes=new.size_bytes,
             checksum_sha256=new.checksum_sha256,
             duration_seconds=new.duration_seconds,
-            multipart=multipart,
             created_at=at,
             updated_at=at,
             purge_at=at + timedelta(seconds=self._policy.pending_seconds),
         )
+        multipart = await self._begin(content.object_key, new.content_type, new.size_bytes)
+        content = replace(content, multipart=multipart)
         try:
             ticket = await self._ticket(content, _upload_of(content, ORIGINAL_RENDITION))
             await self._contents.create_pending(content)
         except BaseException:
-            await self._forget(object_key, multipart)
+            await self._forget(content.object_key, multipart)
             raise
         return ticket
 
-    async def announce_rendition(self, content_id: str, new: NewRendition) -> UploadTicket:
+    async def announce_rendition(
+        self, content_id: str, upload_name: str, new: NewRendition
+    ) -> UploadTicket:
         """One more rendition of pending or ready content and how to send it.
 
-        Raises RenditionExistsError, TooManyMediaError, IllegalTransitionError, UploadTooLargeError
-        and SigningUnavailableError.
+        ``upload_name`` names this announcement: where a rendition was announced under it already,
+        by an earlier attempt of the same request, the ticket is for that one. Raises
+        RenditionExistsError, TooManyMediaError, IllegalTransitionError, UploadTooLargeError and
+        SigningUnavailableError.
         """
-        # Checked before anything is begun in the store; the change below decides.
-        expected = self._rendition_upload(content_id, new, None)
-        (await self._content(content_id)).with_rendition_upload(expected, at=self._clock())
+        self._check_size(new.size_bytes)
+        expected = RenditionUpload(
+            name=new.name,
+            object_key=f"content/{content_id}/{upload_name}",
+            content_type=new.content_type,
+            size_bytes=new.size_bytes,
+            checksum_sha256=new.checksum_sha256,
+            width=new.width,
+            height=new.height,
+        )
+        content = await self._content(content_id)
+        announced: list[Rendition | RenditionUpload] = [
+            *content.renditions,
+            *content.rendition_uploads,
+        ]
+        if any(entry.object_key == expected.object_key for entry in announced):
+            return await self._ticket_again(content, new.name)
+        # Before anything is begun in the store; the change below decides.
+        content.with_rendition_upload(expected, at=self._clock())
         multipart = await self._begin(expected.object_key, new.content_type, new.size_bytes)
         upload = replace(expected, multipart=multipart)
         try:
@@ -319,11 +347,13 @@ class Uploads:
             raise ContentNotFoundError(content_id)
         return _present(content)
 
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._policy.maximum_bytes:
+            raise UploadTooLargeError(self._policy.maximum_bytes)
+
     async def _begin(
         self, object_key: str, content_type: str, size_bytes: int
     ) -> MultipartUpload | None:
-        if size_bytes > self._policy.maximum_bytes:
-            raise UploadTooLargeError(self._policy.maximum_bytes)
         if size_bytes <= self._policy.single_bytes:
             return None
         return MultipartUpload(
@@ -331,19 +361,13 @@ class Uploads:
             self._policy.part_size(size_bytes),
         )
 
-    def _rendition_upload(
-        self, content_id: str, new: NewRendition, multipart: MultipartUpload | None
-    ) -> RenditionUpload:
-        return RenditionUpload(
-            name=new.name,
-            object_key=f"content/{content_id}/{self._new_id()}",
-            content_type=new.content_type,
-            size_bytes=new.size_bytes,
-            checksum_sha256=new.checksum_sha256,
-            width=new.width,
-            height=new.height,
-            multipart=multipart,
-        )
+    async def _ticket_again(self, content: Content, rendition: str) -> UploadTicket:
+        """A ticket for what was announced before; without anything to send once that is over."""
+        if content.status is not ContentStatus.DELETED:
+            upload = _upload_of(content, rendition)
+            if upload.state is UploadState.UPLOADING:
+                return await self._ticket(content, upload)
+        return UploadTicket(content, rendition, None, None, (), None)
 
     async def _ticket(
         self, content: Content, upload: Upload, numbers: Sequence[int] | None = None
@@ -368,7 +392,7 @@ class Uploads:
                 issued_at=issued_at,
                 expires_seconds=seconds,
             )
-            return UploadTicket(content, upload, form, (), expires_at)
+            return UploadTicket(content, upload.rendition, upload, form, (), expires_at)
         wanted = range(1, upload.parts + 1) if numbers is None else numbers
         parts = tuple(
             PartUrl(
@@ -387,7 +411,7 @@ class Uploads:
             )
             for number in wanted[:MAXIMUM_PART_URLS]
         )
-        return UploadTicket(content, upload, None, parts, expires_at)
+        return UploadTicket(content, upload.rendition, upload, None, parts, expires_at)
 
     async def _status(self, content: Content, upload: Upload) -> UploadStatus:
         if upload.state is not UploadState.UPLOADING:

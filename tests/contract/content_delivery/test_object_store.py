@@ -54,7 +54,7 @@ async def test_what_a_url_asks_for(store: ObjectStore) -> None:
     signer = await store.signer()
     url = urlsplit(
         signer.presign_get(
-            DownloadSignature(KEY, "video/mp4", "attachment; filename=\"a b\"; x*=UTF-8''%20+&"),
+            DownloadSignature(KEY, "video/mp4", "attachment; filename=\"a b\"; x*=UTF-8''%20+&", "private"),
             issued_at=NOW,
             expires_seconds=901,
         )
@@ -65,6 +65,7 @@ async def test_what_a_url_asks_for(store: ObjectStore) -> None:
     assert query["response-content-disposition"] == [
         "attachment; filename=\"a b\"; x*=UTF-8''%20+&"
     ]
+    assert query["response-cache-control"] == ["private"]
     assert query["X-Amz-Date"] == ["20260301T120000Z"]
     assert query["X-Amz-Expires"] == ["901"]
     assert len(query["X-Amz-Signature"][0]) == 64
