@@ -173,8 +173,7 @@ def signing_window(
             raise SigningUnavailableError
         expires_at = min(expires_at, credentials_expire_at.replace(microsecond=0))
     # Of what is left now, not of the signature's whole life: the client has just asked.
-    left = (expires_at - now).total_seconds()
-    refresh_after = now + timedelta(seconds=int(left * REFRESH_AFTER_PERCENT / 100))
+    refresh_after = now + (expires_at - now) * REFRESH_AFTER_PERCENT / 100
     return SigningWindow(
         issued_at=issued_at,
         expires_at=expires_at,

@@ -21,6 +21,7 @@ from libs.tracing.testing import recording_tracer
 from services.content_delivery.app import Dependencies, Storage, create_app
 from services.content_delivery.config import Config
 from services.content_delivery.domain.content import Content
+from services.content_delivery.domain.repository import Change, ContentPage, ListPosition
 from services.content_delivery.domain.uploads import UploadPolicy
 from services.content_delivery.storage.memory import MemoryContentRepository, MemoryObjectStore
 from services.content_delivery.storage.rows import encode
@@ -78,6 +79,18 @@ class FailingContents(MemoryContentRepository):
         if self.failure is not None:
             raise self.failure
         return await super().get(content_id)
+
+    async def change(self, content_id: str, change: Callable[[Content], Content]) -> Change:
+        if self.failure is not None:
+            raise self.failure
+        return await super().change(content_id, change)
+
+    async def list_by_course(
+        self, course_id: str, *, limit: int, after: ListPosition | None = None
+    ) -> ContentPage:
+        if self.failure is not None:
+            raise self.failure
+        return await super().list_by_course(course_id, limit=limit, after=after)
 
 
 @dataclass

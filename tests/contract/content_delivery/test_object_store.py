@@ -54,7 +54,9 @@ async def test_what_a_url_asks_for(store: ObjectStore) -> None:
     signer = await store.signer()
     url = urlsplit(
         signer.presign_get(
-            DownloadSignature(KEY, "video/mp4", "attachment; filename=\"a b\"; x*=UTF-8''%20+&", "private"),
+            DownloadSignature(
+                KEY, "video/mp4", "attachment; filename=\"a b\"; x*=UTF-8''%20+&", "private"
+            ),
             issued_at=NOW,
             expires_seconds=901,
         )
