@@ -96,17 +96,17 @@ class S3ObjectStore:
     def __init__(self, s3: S3, *, bucket: str) -> None:
         """``bucket`` is the bucket's name, without a prefix: keys carry theirs."""
         self._s3 = s3
-        self._bucket = bucket
+        self.bucket = bucket
 
     async def signer(self) -> S3Signer:
         """See `ObjectStore.signer`. The client renews its credentials in the background."""
-        return S3Signer(self._s3, self._bucket, self._s3.credentials_expire_at())
+        return S3Signer(self._s3, self.bucket, self._s3.credentials_expire_at())
 
     async def head(self, object_key: str) -> ObjectMetadata | None:
         """See `ObjectStore.head`."""
         try:
             answer = await self._s3.head_object(
-                Bucket=self._bucket, Key=object_key, ChecksumMode="ENABLED"
+                Bucket=self.bucket, Key=object_key, ChecksumMode="ENABLED"
             )
         except RequestRejected as refused:
             # The role may not list the bucket, so S3 answers 403 for an object that is not there
@@ -125,7 +125,7 @@ class S3ObjectStore:
         """See `ObjectStore.read`."""
         try:
             answer = await self._s3.get_object(
-                Bucket=self._bucket,
+                Bucket=self.bucket,
                 Key=object_key,
                 Range=f"bytes={start}-{start + length - 1}",
                 IfMatch=etag,
@@ -141,17 +141,17 @@ class S3ObjectStore:
     async def put(self, object_key: str, body: bytes, *, content_type: str) -> None:
         """See `ObjectStore.put`."""
         await self._s3.put_object(
-            Bucket=self._bucket, Key=object_key, Body=body, ContentType=content_type
+            Bucket=self.bucket, Key=object_key, Body=body, ContentType=content_type
         )
 
     async def delete(self, object_key: str) -> None:
         """See `ObjectStore.delete`."""
-        await self._s3.delete_object(Bucket=self._bucket, Key=object_key)
+        await self._s3.delete_object(Bucket=self.bucket, Key=object_key)
 
     async def create_multipart(self, object_key: str, *, content_type: str) -> str:
         """See `ObjectStore.create_multipart`."""
         answer = await self._s3.create_multipart_upload(
-            Bucket=self._bucket, Key=object_key, ContentType=content_type
+            Bucket=self.bucket, Key=object_key, ContentType=content_type
         )
         return str(answer["UploadId"])
 
@@ -162,7 +162,7 @@ class S3ObjectStore:
         while True:
             try:
                 answer = await self._s3.list_parts(
-                    Bucket=self._bucket,
+                    Bucket=self.bucket,
                     Key=object_key,
                     UploadId=upload_id,
                     PartNumberMarker=marker,
@@ -183,7 +183,7 @@ class S3ObjectStore:
         """See `ObjectStore.complete_multipart`."""
         try:
             await self._s3.complete_multipart_upload(
-                Bucket=self._bucket,
+                Bucket=self.bucket,
                 Key=object_key,
                 UploadId=upload_id,
                 MultipartUpload={
@@ -200,7 +200,7 @@ class S3ObjectStore:
         """See `ObjectStore.abort_multipart`."""
         try:
             await self._s3.abort_multipart_upload(
-                Bucket=self._bucket, Key=object_key, UploadId=upload_id
+                Bucket=self.bucket, Key=object_key, UploadId=upload_id
             )
         except NotFound:
             return
