@@ -31,6 +31,8 @@ from libs.http import (
     version_etag,
 )
 from libs.idempotency import Answer, Idempotency, Reservation, answer_once
+from libs.logging import AuditAction
+from services.content_delivery.api.audited import WRITE, audited, require_write
 from services.content_delivery.api.schemas import (
     CaptionQuery,
     ListQuery,
@@ -58,7 +60,6 @@ from services.content_delivery.domain.errors import (
 from services.content_delivery.domain.repository import ListPosition
 from services.content_delivery.domain.uploads import Uploads, UploadState, UploadTicket
 
-WRITE = "content:write"
 NO_STORE = "private, no-store"
 WEBVTT = "text/vtt"
 COMPLETE_RETRY_AFTER_SECONDS = 2
@@ -104,14 +105,15 @@ async def list_content(request: web.Request) -> web.StreamResponse:
 
 async def announce_content(request: web.Request) -> web.StreamResponse:
     """``POST /content``: new content, pending, and how to send it."""
-    require(request, WRITE)
+    require_write(request, AuditAction.CREATE)
     parse_query(request, NoQuery)
     body = await read_json(request)
     new = validate_body(body, NewContentBody).new_content()
     studio = request.app[STUDIO]
 
     async def create(reservation: Reservation) -> Answer:
-        ticket = await studio.uploads.announce(reservation.resource_id, new)
+        with audited(AuditAction.CREATE, reservation.resource_id) as record:
+            ticket = await studio.uploads.announce(reservation.resource_id, new, record=record)
         return _announced(ticket, location=f"/content/{ticket.content.id}")
 
     return await answer_once(
@@ -127,7 +129,7 @@ async def announce_content(request: web.Request) -> web.StreamResponse:
 
 async def announce_rendition(request: web.Request) -> web.StreamResponse:
     """``POST /content/{contentId}/renditions``: one more rendition, and how to send it."""
-    require(request, WRITE)
+    require_write(request, AuditAction.START_UPLOAD)
     content_id = path_identifier(request, "contentId")
     parse_query(request, NoQuery)
     body = await read_json(request)
@@ -135,7 +137,10 @@ async def announce_rendition(request: web.Request) -> web.StreamResponse:
     studio = request.app[STUDIO]
 
     async def create(reservation: Reservation) -> Answer:
-        ticket = await studio.uploads.announce_rendition(content_id, reservation.resource_id, new)
+        with audited(AuditAction.START_UPLOAD, content_id) as record:
+            ticket = await studio.uploads.announce_rendition(
+                content_id, reservation.resource_id, new, record=record
+            )
         return _announced(
             ticket, location=f"/content/{content_id}/upload?rendition={quote(new.name)}"
         )
@@ -159,11 +164,12 @@ async def announce_rendition(request: web.Request) -> web.StreamResponse:
 
 async def delete_rendition(request: web.Request) -> web.StreamResponse:
     """``DELETE /content/{contentId}/renditions/{rendition}``."""
-    require(request, WRITE)
+    require_write(request, AuditAction.UPDATE)
     content_id = path_identifier(request, "contentId")
     rendition = path_identifier(request, "rendition")
     parse_query(request, NoQuery)
-    await request.app[STUDIO].authoring.delete_rendition(content_id, rendition)
+    with audited(AuditAction.UPDATE, content_id) as record:
+        await request.app[STUDIO].authoring.delete_rendition(content_id, rendition, record=record)
     return _nothing()
 
 
@@ -186,8 +192,11 @@ async def get_upload_parts(request: web.Request) -> web.StreamResponse:
 
 async def complete_upload(request: web.Request) -> web.StreamResponse:
     """``POST /content/{contentId}/upload/complete``: verify what was sent."""
-    content_id, query = _upload_of(request)
-    status = await request.app[STUDIO].uploads.complete(content_id, query.rendition)
+    content_id, query = _upload_of(request, AuditAction.COMPLETE_UPLOAD)
+    with audited(AuditAction.COMPLETE_UPLOAD, content_id) as record:
+        status = await request.app[STUDIO].uploads.complete(
+            content_id, query.rendition, record=record
+        )
     document = upload_document(status)
     if status.state is UploadState.UPLOADED:
         return json_response(
@@ -202,8 +211,9 @@ async def complete_upload(request: web.Request) -> web.StreamResponse:
 
 async def abort_upload(request: web.Request) -> web.StreamResponse:
     """``POST /content/{contentId}/upload/abort``: give an upload up."""
-    content_id, query = _upload_of(request)
-    await request.app[STUDIO].uploads.abort(content_id, query.rendition)
+    content_id, query = _upload_of(request, AuditAction.ABORT_UPLOAD)
+    with audited(AuditAction.ABORT_UPLOAD, content_id) as record:
+        await request.app[STUDIO].uploads.abort(content_id, query.rendition, record=record)
     return _nothing()
 
 
@@ -217,7 +227,7 @@ async def get_metadata(request: web.Request) -> web.StreamResponse:
 
 async def put_metadata(request: web.Request) -> web.StreamResponse:
     """``PUT /content/{contentId}/metadata``, on the version that If-Match names."""
-    require(request, WRITE)
+    require_write(request, AuditAction.UPDATE)
     content_id = path_identifier(request, "contentId")
     parse_query(request, NoQuery)
     body = await parse_body(request, MetadataBody)
@@ -228,9 +238,10 @@ async def put_metadata(request: web.Request) -> web.StreamResponse:
         course_id=body.course_id,
         duration_seconds=body.duration_seconds,
     )
-    content = await request.app[STUDIO].authoring.edit(
-        content_id, edit, condition=_condition(expected)
-    )
+    with audited(AuditAction.UPDATE, content_id) as record:
+        content = await request.app[STUDIO].authoring.edit(
+            content_id, edit, condition=_condition(expected), record=record
+        )
     return _metadata(request, content)
 
 
@@ -238,45 +249,54 @@ async def put_caption(request: web.Request) -> web.StreamResponse:
     """``PUT /content/{contentId}/captions/{language}``: a WebVTT file."""
     content_id, language, query = _caption_of(request)
     body = await read_body(request, content_types=(WEBVTT,))
-    content, is_new = await request.app[STUDIO].authoring.put_caption(
-        content_id, language=language, kind=query.caption_kind, body=body
-    )
+    with audited(AuditAction.UPDATE, content_id) as record:
+        content, is_new = await request.app[STUDIO].authoring.put_caption(
+            content_id, language=language, kind=query.caption_kind, body=body, record=record
+        )
     return _metadata(request, content, status=201 if is_new else 200)
 
 
 async def delete_caption(request: web.Request) -> web.StreamResponse:
     """``DELETE /content/{contentId}/captions/{language}``."""
     content_id, language, query = _caption_of(request)
-    await request.app[STUDIO].authoring.delete_caption(
-        content_id, language=language, kind=query.caption_kind
-    )
+    with audited(AuditAction.UPDATE, content_id) as record:
+        await request.app[STUDIO].authoring.delete_caption(
+            content_id, language=language, kind=query.caption_kind, record=record
+        )
     return _nothing()
 
 
 async def delete_content(request: web.Request) -> web.StreamResponse:
     """``DELETE /content/{contentId}``; If-Match counts where it is sent."""
-    require(request, WRITE)
+    require_write(request, AuditAction.DELETE)
     content_id = path_identifier(request, "contentId")
     parse_query(request, NoQuery)
-    await request.app[STUDIO].authoring.delete(content_id, condition=_condition(if_match(request)))
+    condition = _condition(if_match(request))
+    with audited(AuditAction.DELETE, content_id) as record:
+        await request.app[STUDIO].authoring.delete(content_id, condition=condition, record=record)
     return _nothing()
 
 
 async def restore_content(request: web.Request) -> web.StreamResponse:
     """``POST /content/{contentId}/restore``."""
-    require(request, WRITE)
+    require_write(request, AuditAction.RESTORE)
     content_id = path_identifier(request, "contentId")
     parse_query(request, NoQuery)
-    return _metadata(request, await request.app[STUDIO].authoring.restore(content_id))
+    with audited(AuditAction.RESTORE, content_id) as record:
+        content = await request.app[STUDIO].authoring.restore(content_id, record=record)
+    return _metadata(request, content)
 
 
-def _upload_of(request: web.Request) -> tuple[str, UploadQuery]:
-    require(request, WRITE)
+def _upload_of(request: web.Request, action: AuditAction | None = None) -> tuple[str, UploadQuery]:
+    if action is None:
+        require(request, WRITE)
+    else:
+        require_write(request, action)
     return path_identifier(request, "contentId"), parse_query(request, UploadQuery)
 
 
 def _caption_of(request: web.Request) -> tuple[str, str, CaptionQuery]:
-    require(request, WRITE)
+    require_write(request, AuditAction.UPDATE)
     content_id = path_identifier(request, "contentId")
     language = request.match_info["language"]
     if not is_language(language):

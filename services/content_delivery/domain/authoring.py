@@ -21,9 +21,12 @@ from services.content_delivery.domain.content import (
 from services.content_delivery.domain.errors import ContentNotFoundError
 from services.content_delivery.domain.object_store import ObjectStore
 from services.content_delivery.domain.repository import (
+    Change,
     ContentPage,
     ContentRepository,
     ListPosition,
+    Recorder,
+    unrecorded,
 )
 from services.content_delivery.domain.uploads import upload_leftovers
 
@@ -73,7 +76,14 @@ class Authoring:
             raise ContentNotFoundError(content_id)
         return content
 
-    async def edit(self, content_id: str, edit: Edit, *, condition: Condition) -> Content:
+    async def edit(
+        self,
+        content_id: str,
+        edit: Edit,
+        *,
+        condition: Condition,
+        record: Recorder = unrecorded,
+    ) -> Content:
         """The content with other facts. Raises ContentNotFoundError, also once it is deleted, and
         what ``condition`` raises."""
 
@@ -87,10 +97,16 @@ class Authoring:
                 at=self._clock(),
             )
 
-        return (await self._contents.change(content_id, change)).after
+        return (await self._change(content_id, change, record)).after
 
     async def put_caption(
-        self, content_id: str, *, language: str, kind: CaptionKind, body: bytes
+        self,
+        content_id: str,
+        *,
+        language: str,
+        kind: CaptionKind,
+        body: bytes,
+        record: Recorder = unrecorded,
     ) -> tuple[Content, bool]:
         """The content with that text track, and whether it is the first of its language and kind.
 
@@ -102,32 +118,44 @@ class Authoring:
         caption = Caption(language, kind, f"content/{content_id}/captions/{self._new_id()}.vtt")
         _present(await self.get(content_id)).with_caption(caption, at=self._clock())
         await self._objects.put(caption.object_key, body, content_type=CAPTION_CONTENT_TYPE)
-        change = await self._contents.change(
+        change = await self._change(
             content_id,
             lambda content: _present(content).with_caption(caption, at=self._clock()),
+            record,
         )
         replaced = [entry for entry in change.before.captions if entry.is_same_track(caption)]
         for entry in replaced:
             await self._objects.delete(entry.object_key)
         return change.after, not replaced
 
-    async def delete_caption(self, content_id: str, *, language: str, kind: CaptionKind) -> None:
+    async def delete_caption(
+        self,
+        content_id: str,
+        *,
+        language: str,
+        kind: CaptionKind,
+        record: Recorder = unrecorded,
+    ) -> None:
         """Remove that text track; there need not be one. Raises ContentNotFoundError and
         IllegalTransitionError."""
-        change = await self._contents.change(
+        change = await self._change(
             content_id,
             lambda content: _present(content).without_caption(language, kind, at=self._clock()),
+            record,
         )
         for entry in change.before.captions:
             if entry not in change.after.captions:
                 await self._objects.delete(entry.object_key)
 
-    async def delete_rendition(self, content_id: str, name: str) -> None:
+    async def delete_rendition(
+        self, content_id: str, name: str, *, record: Recorder = unrecorded
+    ) -> None:
         """Remove that rendition, arrived or not. Raises ContentNotFoundError,
         RenditionNotFoundError and IllegalTransitionError."""
-        change = await self._contents.change(
+        change = await self._change(
             content_id,
             lambda content: _present(content).without_rendition(name, at=self._clock()),
+            record,
         )
         for upload in change.before.rendition_uploads:
             if upload.name == name and upload.multipart is not None:
@@ -140,7 +168,9 @@ class Authoring:
             if entry.name == name:
                 await self._objects.delete(entry.object_key)
 
-    async def delete(self, content_id: str, *, condition: Condition) -> None:
+    async def delete(
+        self, content_id: str, *, condition: Condition, record: Recorder = unrecorded
+    ) -> None:
         """Delete the content: what was ready can be restored until it is purged, what was still on
         its way is removed. Raises ContentNotFoundError, and what ``condition`` raises."""
 
@@ -149,13 +179,13 @@ class Authoring:
             at = self._clock()
             return content.became_deleted(at=at, purge_at=at + self._retention)
 
-        changed = await self._contents.change(content_id, change)
+        changed = await self._change(content_id, change, record)
         for object_key, multipart in upload_leftovers(changed.before):
             if multipart is not None:
                 await self._objects.abort_multipart(object_key, multipart.upload_id)
             await self._objects.delete(object_key)
 
-    async def restore(self, content_id: str) -> Content:
+    async def restore(self, content_id: str, *, record: Recorder = unrecorded) -> Content:
         """The content as it was before its deletion; content that is not deleted as it is.
 
         Raises ContentNotFoundError, and NotRestorableError for what was never ready.
@@ -170,7 +200,15 @@ class Authoring:
                 raise ContentNotFoundError(content_id)
             return content.became_restored(at=at)
 
-        return (await self._contents.change(content_id, change)).after
+        return (await self._change(content_id, change, record)).after
+
+    async def _change(
+        self, content_id: str, change: Callable[[Content], Content], record: Recorder
+    ) -> Change:
+        changed = await self._contents.change(content_id, change)
+        if changed.after is not changed.before:
+            record(changed.before, changed.after)
+        return changed
 
 
 def _present(content: Content) -> Content:

@@ -48,6 +48,14 @@ class Change:
     after: Content
 
 
+Recorder = Callable[[Content | None, Content], None]
+"""Hears of each step that was taken, once it is stored: before (None: there was none) and after."""
+
+
+def unrecorded(before: Content | None, after: Content) -> None:
+    """A `Recorder` that does not listen."""
+
+
 class ContentReader(Protocol):
     """The one question that delivery asks."""
 

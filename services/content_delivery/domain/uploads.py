@@ -49,7 +49,7 @@ from services.content_delivery.domain.object_store import (
     UploadForm,
     UploadSignature,
 )
-from services.content_delivery.domain.repository import ContentRepository
+from services.content_delivery.domain.repository import ContentRepository, Recorder, unrecorded
 
 MAXIMUM_PART_URLS = 100
 """In one answer: with a session's token a URL has up to two kilobytes."""
@@ -200,7 +200,9 @@ class Uploads:
         self._new_id = new_id
         self._verifications = verifications
 
-    async def announce(self, content_id: str, new: NewContent) -> UploadTicket:
+    async def announce(
+        self, content_id: str, new: NewContent, *, record: Recorder = unrecorded
+    ) -> UploadTicket:
         """New pending content of this id and how to send it.
 
         Where there is content of this id already, an earlier attempt of the same request made it:
@@ -234,10 +236,16 @@ class Uploads:
         except BaseException:
             await self._forget(content.object_key, multipart)
             raise
+        record(None, content)
         return ticket
 
     async def announce_rendition(
-        self, content_id: str, upload_name: str, new: NewRendition
+        self,
+        content_id: str,
+        upload_name: str,
+        new: NewRendition,
+        *,
+        record: Recorder = unrecorded,
     ) -> UploadTicket:
         """One more rendition of pending or ready content and how to send it.
 
@@ -272,6 +280,7 @@ class Uploads:
                 content_id,
                 lambda content: _present(content).with_rendition_upload(upload, at=self._clock()),
             )
+            record(change.before, change.after)
             return await self._ticket(change.after, _upload_of(change.after, new.name))
         except BaseException:
             await self._forget(expected.object_key, multipart)
@@ -304,11 +313,14 @@ class Uploads:
             ]
         return await self._ticket(content, upload, numbers or ())
 
-    async def complete(self, content_id: str, rendition: str) -> UploadStatus:
+    async def complete(
+        self, content_id: str, rendition: str, *, record: Recorder = unrecorded
+    ) -> UploadStatus:
         """Make the object of its parts, verify it, and move the upload to ready or failed.
 
         Repeated and concurrent completions give what the first one found. The state given back is
-        ``uploaded`` where verifying takes longer than a request may wait: asking again tells more.
+        ``uploaded`` where verifying takes longer than a request may wait: asking again tells more,
+        and ``record`` may hear of the step long after this has returned.
         Raises UploadIncompleteError, and UploadFailedError for what was refused or aborted.
         """
         content = await self._content(content_id)
@@ -321,11 +333,13 @@ class Uploads:
             await self._assemble(content_id, upload, upload.multipart)
         # The key is the name: an upload that was announced anew is other work.
         finished = await self._verifications.outcome(
-            upload.object_key, lambda: self._verify(content_id, upload)
+            upload.object_key, lambda: self._verify(content_id, upload, record)
         )
         return finished or UploadStatus(content, upload, UploadState.UPLOADED)
 
-    async def abort(self, content_id: str, rendition: str) -> None:
+    async def abort(
+        self, content_id: str, rendition: str, *, record: Recorder = unrecorded
+    ) -> None:
         """Give the upload up. Once it has failed or was aborted, again does no harm.
 
         Raises NotUploadingError when it is ready already.
@@ -334,7 +348,7 @@ class Uploads:
         upload = _upload_of(content, rendition)
         if upload.state is not UploadState.FAILED:
             try:
-                await self._refuse(content_id, upload, ABORTED)
+                await self._refuse(content_id, upload, ABORTED, record)
             except (IllegalTransitionError, RenditionNotFoundError):
                 content = await self._content(content_id)
                 if _upload_of(content, rendition).state is UploadState.READY:
@@ -445,31 +459,31 @@ class Uploads:
             if held is not None:
                 raise UploadIncompleteError(content_id, _missing(upload, held))
 
-    async def _verify(self, content_id: str, upload: Upload) -> UploadStatus:
+    async def _verify(self, content_id: str, upload: Upload, record: Recorder) -> UploadStatus:
         facts = await self._objects.head(upload.object_key)
         if facts is None:
-            return await self._absent(content_id, upload)
+            return await self._absent(content_id, upload, record)
         checksum, problem = facts.checksum_sha256, _difference(upload, facts)
         if problem is None and upload.checksum_sha256 is not None:
             if checksum is None:
                 try:
                     checksum = await self._sha256(upload.object_key, facts)
                 except ObjectChangedError:
-                    return await self._absent(content_id, upload)
+                    return await self._absent(content_id, upload, record)
             if checksum != upload.checksum_sha256:
                 problem = "The SHA-256 of the object is not the one that was announced."
         try:
             if problem is None:
-                content = await self._accept(content_id, upload, facts, checksum)
+                content = await self._accept(content_id, upload, facts, checksum, record)
                 accepted = _upload_of(content, upload.rendition)
                 return UploadStatus(content, accepted, accepted.state)
-            await self._refuse(content_id, upload, problem)
+            await self._refuse(content_id, upload, problem, record)
         except (IllegalTransitionError, RenditionNotFoundError):
             return await self._decided(content_id, upload)
         await self._objects.delete(upload.object_key)
         raise UploadFailedError(content_id, problem)
 
-    async def _absent(self, content_id: str, upload: Upload) -> UploadStatus:
+    async def _absent(self, content_id: str, upload: Upload, record: Recorder) -> UploadStatus:
         """The answer where there is no object: decided by somebody else meanwhile, or not sent."""
         current = _upload_of(await self._content(content_id), upload.rendition)
         if current.state is not UploadState.UPLOADING:
@@ -478,7 +492,7 @@ class Uploads:
             raise UploadIncompleteError(content_id)
         reason = "The parts are gone: the upload was given up by the store or took too long."
         try:
-            await self._refuse(content_id, upload, reason)
+            await self._refuse(content_id, upload, reason, record)
         except (IllegalTransitionError, RenditionNotFoundError):
             return await self._decided(content_id, upload)
         raise UploadFailedError(content_id, reason)
@@ -492,7 +506,12 @@ class Uploads:
         return UploadStatus(content, current, current.state)
 
     async def _accept(
-        self, content_id: str, upload: Upload, facts: ObjectMetadata, checksum: str | None
+        self,
+        content_id: str,
+        upload: Upload,
+        facts: ObjectMetadata,
+        checksum: str | None,
+        record: Recorder,
     ) -> Content:
         def accept(content: Content) -> Content:
             if upload.source is not None:
@@ -511,9 +530,11 @@ class Uploads:
                 at=self._clock(),
             )
 
-        return (await self._contents.change(content_id, accept)).after
+        change = await self._contents.change(content_id, accept)
+        record(change.before, change.after)
+        return change.after
 
-    async def _refuse(self, content_id: str, upload: Upload, reason: str) -> None:
+    async def _refuse(self, content_id: str, upload: Upload, reason: str, record: Recorder) -> None:
         def refuse(content: Content) -> Content:
             if upload.source is not None:
                 return _present(content).with_rendition_refused(
@@ -521,7 +542,8 @@ class Uploads:
                 )
             return _present(content).became_failed(reason=reason, at=self._clock())
 
-        await self._contents.change(content_id, refuse)
+        change = await self._contents.change(content_id, refuse)
+        record(change.before, change.after)
 
     async def _forget(self, object_key: str, multipart: MultipartUpload | None) -> None:
         """Give up what nobody will ever name. Where even this fails, the bucket's life-cycle rule
