@@ -398,7 +398,7 @@ def test_an_author_uploads_and_a_learner_plays(author: Person, learner: Person) 
     completed = author.ask("POST", f"{path}/upload/complete")
     assert (completed.status, completed.json["state"]) == (200, "ready")
     assert author.ask("POST", f"{path}/upload/complete").json == completed.json
-    track = "WEBVTT\n\n00:00.000 --> 00:02.000\nDie Flut kommt.\n".encode()
+    track = b"WEBVTT\n\n00:00.000 --> 00:02.000\nDie Flut kommt.\n"
     put = author.put_text(f"{path}/captions/de?kind=captions", track, "text/vtt")
     assert put.status == 201
     # The learner gets what was uploaded, by one URL whoever asks.
