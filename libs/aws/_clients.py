@@ -350,40 +350,55 @@ class S3:
             repeatable=repeatable,
         )
 
-    async def create_multipart_upload(self, **params: Any) -> dict[str, Any]:
-        """CreateMultipartUpload."""
-        return await self._call(
-            self._guard.writes,
+    async def create_multipart_upload(
+        self, *, repeatable: bool = False, **params: Any
+    ) -> dict[str, Any]:
+        """CreateMultipartUpload; each call begins another upload."""
+        return await self._guard.write(
             "CreateMultipartUpload",
             self._client.create_multipart_upload,
             params,
+            _bucket(params),
+            repeatable=repeatable,
         )
 
-    async def upload_part(self, **params: Any) -> dict[str, Any]:
+    async def upload_part(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """UploadPart; `Body` is bytes."""
-        return await self._call(self._guard.writes, "UploadPart", self._client.upload_part, params)
+        return await self._guard.write(
+            "UploadPart",
+            self._client.upload_part,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
 
     async def list_parts(self, **params: Any) -> dict[str, Any]:
         """ListParts; one page of at most 1,000."""
-        return await self._call(self._guard.reads, "ListParts", self._client.list_parts, params)
+        return await self._guard.read("ListParts", self._client.list_parts, params, _bucket(params))
 
-    async def complete_multipart_upload(self, **params: Any) -> dict[str, Any]:
+    async def complete_multipart_upload(
+        self, *, repeatable: bool = False, **params: Any
+    ) -> dict[str, Any]:
         """CompleteMultipartUpload. Sent again after a lost answer it may raise NotFound although
         it has succeeded: only HeadObject tells."""
-        return await self._call(
-            self._guard.writes,
+        return await self._guard.write(
             "CompleteMultipartUpload",
             self._client.complete_multipart_upload,
             params,
+            _bucket(params),
+            repeatable=repeatable,
         )
 
-    async def abort_multipart_upload(self, **params: Any) -> dict[str, Any]:
+    async def abort_multipart_upload(
+        self, *, repeatable: bool = False, **params: Any
+    ) -> dict[str, Any]:
         """AbortMultipartUpload; NotFound where there is no such upload any more."""
-        return await self._call(
-            self._guard.writes,
+        return await self._guard.write(
             "AbortMultipartUpload",
             self._client.abort_multipart_upload,
             params,
+            _bucket(params),
+            repeatable=repeatable,
         )
 
     def presign(

@@ -181,8 +181,8 @@ class DynamoContentRepository:
     async def _put(self, row: Mapping[str, object], **condition: Any) -> bool:
         """Put a row on a condition; False where the condition was not met by somebody else.
 
-        The client sends a put again whose answer was lost. Its condition then fails on its own
-        first effect, which the token tells from another's.
+        A put whose answer was lost may be sent again: its condition then fails on its own first
+        effect, which the token tells from another's.
         """
         token = self._new_token()
         try:
@@ -190,6 +190,7 @@ class DynamoContentRepository:
                 TableName=self._table,
                 Item=marshal({**row, WRITTEN_BY: token}),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                repeatable=True,
                 **condition,
             )
         except ConditionFailed as failed:

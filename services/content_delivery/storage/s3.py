@@ -141,12 +141,16 @@ class S3ObjectStore:
     async def put(self, object_key: str, body: bytes, *, content_type: str) -> None:
         """See `ObjectStore.put`."""
         await self._s3.put_object(
-            Bucket=self.bucket, Key=object_key, Body=body, ContentType=content_type
+            Bucket=self.bucket,
+            Key=object_key,
+            Body=body,
+            ContentType=content_type,
+            repeatable=True,
         )
 
     async def delete(self, object_key: str) -> None:
         """See `ObjectStore.delete`."""
-        await self._s3.delete_object(Bucket=self.bucket, Key=object_key)
+        await self._s3.delete_object(Bucket=self.bucket, Key=object_key, repeatable=True)
 
     async def create_multipart(self, object_key: str, *, content_type: str) -> str:
         """See `ObjectStore.create_multipart`."""
@@ -200,7 +204,7 @@ class S3ObjectStore:
         """See `ObjectStore.abort_multipart`."""
         try:
             await self._s3.abort_multipart_upload(
-                Bucket=self.bucket, Key=object_key, UploadId=upload_id
+                Bucket=self.bucket, Key=object_key, UploadId=upload_id, repeatable=True
             )
         except NotFound:
             return

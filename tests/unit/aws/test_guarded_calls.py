@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -592,7 +593,7 @@ async def test_multipart_uploads(aws: FaultServer) -> None:
         ),
         document("CompleteMultipartUploadResult", "<ETag>&quot;e-1&quot;</ETag>"),
     )
-    upload = {"Bucket": "media", "Key": "secret-name.mp4", "UploadId": "u-1"}
+    upload: dict[str, Any] = {"Bucket": "media", "Key": "secret-name.mp4", "UploadId": "u-1"}
     emitters: list[InMemoryEmitter] = []
     async with platform(emitter_of=emitters) as lyceum:
         created = await lyceum.s3.create_multipart_upload(
