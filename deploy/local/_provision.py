@@ -236,10 +236,31 @@ async def _ensure_bucket(client: "S3Client", region: str, cors_origins: Sequence
             "CORSRules": [
                 {
                     "AllowedOrigins": list(cors_origins),
-                    "AllowedMethods": ["GET", "HEAD"],
-                    "AllowedHeaders": ["Range", "If-Range", "If-None-Match"],
+                    # Playing by signed URLs, uploading parts by signed URLs, uploading by signed forms.
+                    "AllowedMethods": ["GET", "HEAD", "PUT", "POST"],
+                    "AllowedHeaders": [
+                        "Content-MD5",
+                        "Content-Type",
+                        "If-None-Match",
+                        "If-Range",
+                        "Range",
+                    ],
                     "ExposeHeaders": ["Accept-Ranges", "Content-Length", "Content-Range", "ETag"],
                     "MaxAgeSeconds": 3600,
+                }
+            ]
+        },
+    )
+    await client.put_bucket_lifecycle_configuration(
+        Bucket=BUCKET,
+        LifecycleConfiguration={
+            "Rules": [
+                {
+                    "ID": "abandoned-uploads",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": "content/"},
+                    # As long as the service waits for an upload (CONTENT_UPLOAD_PENDING_DAYS).
+                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
                 }
             ]
         },

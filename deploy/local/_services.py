@@ -22,7 +22,7 @@ from deploy.local._provision import PREFIXES
 from deploy.local._supervisor import Program
 
 SERVICES: tuple[str, ...] = tuple(PREFIXES)
-WITH_CURSORS = frozenset({"course_catalog", "progress_tracking"})
+WITH_CURSORS = frozenset({"course_catalog", "content_delivery", "progress_tracking"})
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5

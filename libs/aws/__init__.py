@@ -17,6 +17,7 @@ from libs.aws._errors import (
 from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
 from libs.aws._observer import CallObserver, CallOutcome, ConsumedCapacity, DependencyCall
 from libs.aws._presign import MAX_EXPIRES_SECONDS, PresignedMethod, S3Endpoint, presign
+from libs.aws._presign_post import PresignedPost, presign_post
 from libs.aws._settings import AwsSettings
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Executed",
     "NotFound",
     "PresignedMethod",
+    "PresignedPost",
     "RequestRejected",
     "S3Endpoint",
     "Signer",
@@ -45,6 +47,7 @@ __all__ = [
     "marshal_value",
     "open_clients",
     "presign",
+    "presign_post",
     "unmarshal",
     "unmarshal_value",
 ]

@@ -38,6 +38,7 @@ from libs.aws._observer import (
     unobserved,
 )
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
+from libs.aws._presign_post import Condition, PresignedPost, presign_post
 from libs.aws._settings import AwsSettings, client_config, s3_config
 from libs.circuit_breaker import CircuitOpenError
 from libs.resilience import (
@@ -349,13 +350,70 @@ class S3:
             repeatable=repeatable,
         )
 
+    async def create_multipart_upload(
+        self, *, repeatable: bool = False, **params: Any
+    ) -> dict[str, Any]:
+        """CreateMultipartUpload; each call begins another upload."""
+        return await self._guard.write(
+            "CreateMultipartUpload",
+            self._client.create_multipart_upload,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
+
+    async def upload_part(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
+        """UploadPart; `Body` is bytes."""
+        return await self._guard.write(
+            "UploadPart",
+            self._client.upload_part,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
+
+    async def list_parts(self, **params: Any) -> dict[str, Any]:
+        """ListParts; one page of at most 1,000."""
+        return await self._guard.read("ListParts", self._client.list_parts, params, _bucket(params))
+
+    async def complete_multipart_upload(
+        self, *, repeatable: bool = False, **params: Any
+    ) -> dict[str, Any]:
+        """CompleteMultipartUpload. Sent again after a lost answer it may raise NotFound although
+        it has succeeded: only HeadObject tells."""
+        return await self._guard.write(
+            "CompleteMultipartUpload",
+            self._client.complete_multipart_upload,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
+
+    async def abort_multipart_upload(
+        self, *, repeatable: bool = False, **params: Any
+    ) -> dict[str, Any]:
+        """AbortMultipartUpload; NotFound where there is no such upload any more."""
+        return await self._guard.write(
+            "AbortMultipartUpload",
+            self._client.abort_multipart_upload,
+            params,
+            _bucket(params),
+            repeatable=repeatable,
+        )
+
     def presign(
-        self, method: PresignedMethod, params: Mapping[str, str], expires_seconds: int
+        self,
+        method: PresignedMethod,
+        params: Mapping[str, str],
+        expires_seconds: int,
+        *,
+        issued_at: datetime | None = None,
     ) -> str:
         """A URL for one object, signed locally with what `credentials_expire_at` speaks of.
 
         It dies with those credentials, whatever `expires_seconds` (1 s to 7 days) says; the caller
-        bounds it. Raises ValueError, and DependencyUnavailable when the credentials have ended.
+        bounds it. `issued_at`, where given, is the instant it lives from: the same instant gives
+        the same URL. Raises ValueError, and DependencyUnavailable when the credentials have ended.
         """
         return presign(
             method,
@@ -363,7 +421,29 @@ class S3:
             expires_seconds=expires_seconds,
             endpoint=self._endpoint,
             signer=self._credentials.signer(),
-            now=self._now(),
+            now=issued_at or self._now(),
+        )
+
+    def presign_post(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        fields: Mapping[str, str],
+        conditions: Sequence[Condition],
+        expires_seconds: int,
+        issued_at: datetime | None = None,
+    ) -> PresignedPost:
+        """A form that uploads one object, signed and bounded as `presign` says."""
+        return presign_post(
+            bucket,
+            key,
+            fields=fields,
+            conditions=conditions,
+            expires_seconds=expires_seconds,
+            endpoint=self._endpoint,
+            signer=self._credentials.signer(),
+            now=issued_at or self._now(),
         )
 
     def credentials_expire_at(self) -> datetime | None:

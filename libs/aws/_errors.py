@@ -49,7 +49,7 @@ _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
 _SKEWED_CODES = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
 _SIGNATURE_CODES = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
 _SKEWED_MESSAGES = ("Signature expired", "Signature not yet current")
-_NOT_FOUND_CODES = frozenset({"404", "NoSuchKey", "NotFound"})
+_NOT_FOUND_CODES = frozenset({"404", "NoSuchKey", "NoSuchUpload", "NotFound"})
 
 
 class ConditionFailed(Exception):  # noqa: N818 - the name that DynamoDB's users know
@@ -89,7 +89,8 @@ class RequestRejected(Exception):  # noqa: N818 - as above
 
 
 class NotFound(RequestRejected):
-    """The object asked for does not exist (S3's 404); a table that is missing is no such case."""
+    """The object or multipart upload asked for does not exist (S3's 404); a table or bucket that
+    is missing is no such case."""
 
 
 class Executed(enum.Enum):

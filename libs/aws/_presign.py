@@ -15,18 +15,26 @@ from urllib.parse import quote, urlsplit
 
 from libs.aws._credentials import Signer
 
-PresignedMethod = Literal["get_object", "head_object"]
+PresignedMethod = Literal["get_object", "head_object", "upload_part"]
 
 # The longest life that Signature Version 4 allows: a week.
 MAX_EXPIRES_SECONDS = 604_800
-_HTTP_METHODS: Mapping[str, str] = {"get_object": "GET", "head_object": "HEAD"}
+_HTTP_METHODS: Mapping[str, str] = {
+    "get_object": "GET",
+    "head_object": "HEAD",
+    "upload_part": "PUT",
+}
+# Signed as headers: who uses the URL has to send exactly these.
+_HEADER_NAMES: Mapping[str, str] = {"ContentLength": "content-length"}
 _QUERY_NAMES: Mapping[str, str] = {
+    "PartNumber": "partNumber",
     "ResponseCacheControl": "response-cache-control",
     "ResponseContentDisposition": "response-content-disposition",
     "ResponseContentEncoding": "response-content-encoding",
     "ResponseContentLanguage": "response-content-language",
     "ResponseContentType": "response-content-type",
     "ResponseExpires": "response-expires",
+    "UploadId": "uploadId",
     "VersionId": "versionId",
 }
 
@@ -44,13 +52,21 @@ class S3Endpoint:
         The bucket is part of the host, except where that host could not exist (an address in
         numbers, a custom host without a domain) or no certificate would fit (a bucket with dots).
         """
-        parts = urlsplit(self.url)
         path = quote(key, safe="/~")
-        host = parts.netloc
+        scheme, host, is_subdomain = self._place(bucket)
+        return scheme, host, f"/{path}" if is_subdomain else f"/{bucket}/{path}"
+
+    def bucket_url(self, bucket: str) -> str:
+        """The address of the bucket itself, by the same rule."""
+        scheme, host, is_subdomain = self._place(bucket)
+        return f"{scheme}://{host}/" if is_subdomain else f"{scheme}://{host}/{bucket}"
+
+    def _place(self, bucket: str) -> tuple[str, str, bool]:
+        parts = urlsplit(self.url)
         fits_certificate = parts.scheme == "http" or "." not in bucket
         if _takes_subdomains(parts.hostname or "") and fits_certificate:
-            return parts.scheme, f"{bucket}.{host}", f"/{path}"
-        return parts.scheme, host, f"/{bucket}/{path}"
+            return parts.scheme, f"{bucket}.{parts.netloc}", True
+        return parts.scheme, parts.netloc, False
 
 
 def presign(
@@ -64,24 +80,28 @@ def presign(
 ) -> str:
     """A URL that does `method` without further credentials for `expires_seconds` from `now`.
 
-    `params` as the SDK names them: Bucket, Key, and for answers ResponseContentType etc. Raises
-    ValueError for a life outside 1 s to 7 days and for parameters that are not known here.
+    `params` as the SDK names them, as texts: Bucket, Key, for answers ResponseContentType etc.,
+    for parts UploadId, PartNumber and ContentLength, which binds the body to that many bytes.
+    Raises ValueError for a life outside 1 s to 7 days and for parameters that are not known here.
     """
-    if not 1 <= expires_seconds <= MAX_EXPIRES_SECONDS:
-        raise ValueError(f"a URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
-    unknown = params.keys() - _QUERY_NAMES.keys() - {"Bucket", "Key"}
+    require_life(expires_seconds)
+    unknown = params.keys() - _QUERY_NAMES.keys() - _HEADER_NAMES.keys() - {"Bucket", "Key"}
     if unknown:
         raise ValueError(f"cannot pre-sign with {', '.join(sorted(unknown))}")
     scheme, host, path = endpoint.address(params["Bucket"], params["Key"])
-    moment = now.strftime("%Y%m%dT%H%M%SZ")
-    scope = f"{moment[:8]}/{endpoint.region}/s3/aws4_request"
+    moment, scope = moment_and_scope(now, endpoint.region)
+    headers = {
+        _HEADER_NAMES[name]: value for name, value in params.items() if name in _HEADER_NAMES
+    }
+    headers["host"] = host
+    signed_headers = ";".join(sorted(headers))
     query = {_QUERY_NAMES[name]: value for name, value in params.items() if name in _QUERY_NAMES}
     query |= {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{signer.access_key}/{scope}",
         "X-Amz-Date": moment,
         "X-Amz-Expires": str(expires_seconds),
-        "X-Amz-SignedHeaders": "host",
+        "X-Amz-SignedHeaders": signed_headers,
     }
     if signer.token is not None:
         query["X-Amz-Security-Token"] = signer.token
@@ -90,31 +110,42 @@ def presign(
             _HTTP_METHODS[method],
             path,
             _encoded(sorted(query.items())),
-            f"host:{host}",
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
             "",
-            "host",
+            signed_headers,
             "UNSIGNED-PAYLOAD",
         )
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
-    signature = hmac.new(
-        _signing_key(signer.secret_key, moment[:8], endpoint.region), to_sign.encode(), "sha256"
-    ).hexdigest()
+    signature = sign(to_sign, signer=signer, date=moment[:8], region=endpoint.region)
     return f"{scheme}://{host}{path}?{_encoded(list(query.items()))}&X-Amz-Signature={signature}"
+
+
+def require_life(expires_seconds: int) -> None:
+    """Raise ValueError for a life that Signature Version 4 does not allow."""
+    if not 1 <= expires_seconds <= MAX_EXPIRES_SECONDS:
+        raise ValueError(f"a URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
+
+
+def moment_and_scope(now: datetime, region: str) -> tuple[str, str]:
+    """`X-Amz-Date` of an instant in UTC, and the credential scope of its day."""
+    moment = now.strftime("%Y%m%dT%H%M%SZ")
+    return moment, f"{moment[:8]}/{region}/s3/aws4_request"
+
+
+def sign(text: str, *, signer: Signer, date: str, region: str) -> str:
+    """The signature of `text` with the key that is derived for one day, region and S3."""
+    key = b"AWS4" + signer.secret_key.encode()
+    for part in (date, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
 
 
 def _encoded(pairs: list[tuple[str, str]]) -> str:
     return "&".join(
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs
     )
-
-
-def _signing_key(secret: str, date: str, region: str) -> bytes:
-    key = b"AWS4" + secret.encode()
-    for part in (date, region, "s3", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
 
 
 def _takes_subdomains(hostname: str) -> bool:

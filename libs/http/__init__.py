@@ -22,7 +22,7 @@ from libs.http._deadline import (
 )
 from libs.http._dependency_calls import note_dependency_call
 from libs.http._errors import ProblemMapping, unavailable
-from libs.http._json import read_json
+from libs.http._json import read_body, read_json
 from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
 from libs.http._merge_patch import MERGE_PATCH_CONTENT_TYPE, merge_patch
 from libs.http._operations import PUBLIC_PATHS
@@ -77,6 +77,7 @@ __all__ = [
     "path_identifier",
     "precondition_failed",
     "principal",
+    "read_body",
     "read_json",
     "require",
     "require_if_match",

@@ -185,14 +185,19 @@ async def test_no_service_may_read_its_whole_table_or_change_it(
         await refused(dynamodb.list_tables(), "AccessDeniedException")
 
 
-async def test_content_delivery_may_read_its_objects_and_no_more(roles: Roles, bucket: str) -> None:
+async def test_content_delivery_may_use_its_objects_and_no_more(roles: Roles, bucket: str) -> None:
     async with roles["content_delivery"].client("s3") as s3:
         got = await s3.get_object(Bucket=bucket, Key=OBJECT, Range="bytes=0-7")
         assert len(await got["Body"].read()) == 8
+        # Captions it writes itself, below its prefix.
+        await s3.put_object(Bucket=bucket, Key="content/isolation/track", Body=b"WEBVTT")
+        await s3.delete_object(Bucket=bucket, Key="content/isolation/track")
         for call in (
             s3.get_object(Bucket=bucket, Key="other/tides-1-1"),
-            s3.put_object(Bucket=bucket, Key=OBJECT, Body=b"changed"),
-            s3.delete_object(Bucket=bucket, Key=OBJECT),
+            s3.put_object(Bucket=bucket, Key="other/tides-1-1", Body=b"changed"),
+            s3.delete_object(Bucket=bucket, Key="other/tides-1-1"),
+            s3.create_multipart_upload(Bucket=bucket, Key="other/tides-1-1"),
+            s3.list_multipart_uploads(Bucket=bucket),
             s3.list_objects_v2(Bucket=bucket),
             s3.list_buckets(),
             s3.put_bucket_policy(Bucket=bucket, Policy="{}"),

@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._administrator import ensure_administrator
-from ._guard import Application, Guard, Message, Receive, Scope, Send
+from ._asgi import Application, Message, Receive, Scope, Send
+from ._guard import Guard
 from ._parent import stop_with_parent
 from ._state import StateFolder, StateInUseError
 from ._variables import hardened_variables

@@ -8,7 +8,7 @@ import json
 import re
 from urllib.parse import urlencode
 
-from ._guard import Application, Message
+from ._asgi import Application, Message
 from ._state import StateFolder, write_private
 
 USER_NAME = "administrator"

@@ -7,15 +7,10 @@ their signature. Checking signatures and policies stays MiniStack's business.
 
 import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import parse_qsl
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from ._asgi import Application, Message, Receive, RefusedError, Scope, Send
+from ._forms import form_fields, may_be_form, read_form, replayed
 
 HEALTH_PATH = "/_ministack/health"
 
@@ -36,11 +31,9 @@ _SIGNING_IN = frozenset(
     )
 )
 _READS = frozenset({"GET", "HEAD"})
+# In the query of a part's URL.
+_PART = frozenset({"partnumber", "uploadid"})
 _DISCARDED_BYTES = 1024 * 1024
-
-
-class _RefusedError(Exception):
-    """The request goes no further; the text says why."""
 
 
 class Guard:
@@ -79,28 +72,34 @@ class Guard:
             return
         try:
             foreign_origin = self._check(scope)
-        except _RefusedError as refusal:
+        except RefusedError as refusal:
             await _discard_body(receive)
             await _answer_refusal(send, str(refusal))
             return
+        if _is_form(scope):
+            try:
+                receive = await self._checked_form(scope, receive)
+            except RefusedError as refusal:
+                await _answer_refusal(send, str(refusal))
+                return
         await self._application(scope, receive, _CorsFilter(send, foreign_origin))
 
     def _check(self, scope: Scope) -> str | None:
         """The foreign Origin whose admission the bucket's CORS rules decide, if there is one."""
         headers = _Headers(scope)
         if scope.get("http_version") not in {"1.0", "1.1"}:
-            raise _RefusedError("HTTP/1.1 only")
+            raise RefusedError("HTTP/1.1 only")
         # A page of another site that had its name resolve to 127.0.0.1 still sends its own name.
         if headers.single("host") not in self._hosts:
-            raise _RefusedError("the Host header must name this server")
+            raise RefusedError("the Host header must name this server")
         path: str = scope["path"]
         method: str = scope["method"]
         if path == HEALTH_PATH and method in _READS:
-            return self._foreign_origin(headers, may_read_object=False)
+            return self._foreign_origin(headers, bucket_decides=False)
         # MiniStack's own endpoints (reset, configuration, mail and queue inspection) all begin so;
         # no bucket and no user pool does.
         if path.startswith("/_") or path == "/health":
-            raise _RefusedError("this endpoint is closed")
+            raise RefusedError("this endpoint is closed")
         query = [
             (name.lower(), value)
             for name, value in parse_qsl(
@@ -108,39 +107,74 @@ class Guard:
             )
         ]
         key, service, presigned = _claimed_credential(headers, query)
-        if key is None:
-            if not _is_public(method, path, headers):
-                raise _RefusedError("the request must be signed (Signature Version 4)")
-        else:
-            if _UNCHECKED_KEY.fullmatch(key) or key in self._refused_keys or not key:
-                raise _RefusedError("this access key is not accepted")
-            if service not in self._services:
-                raise _RefusedError("this service is not available here")
-            if presigned and service != "s3":
-                raise _RefusedError("only S3 requests may be pre-signed")
         intended = (
             headers.single("access-control-request-method") if method == "OPTIONS" else method
         )
-        return self._foreign_origin(headers, may_read_object=presigned and intended in _READS)
+        if key is None and intended == "POST" and not query and may_be_form(path, headers):
+            # A form names its key in a field: `_checked_form` looks at it.
+            return self._foreign_origin(headers, bucket_decides=True)
+        if key is None:
+            if not _is_public(method, path, headers):
+                raise RefusedError("the request must be signed (Signature Version 4)")
+        else:
+            self._check_key(key, service)
+            if presigned and service != "s3":
+                raise RefusedError("only S3 requests may be pre-signed")
+        # What a page of another origin may do by a pre-signed URL, if the bucket's CORS rules let
+        # it: play, and upload a part.
+        plays = intended in _READS
+        uploads = intended == "PUT" and {name for name, _ in query} >= _PART
+        return self._foreign_origin(headers, bucket_decides=presigned and (plays or uploads))
 
-    def _foreign_origin(self, headers: "_Headers", *, may_read_object: bool) -> str | None:
+    def _check_key(self, key: str, service: str) -> None:
+        if _UNCHECKED_KEY.fullmatch(key) or key in self._refused_keys or not key:
+            raise RefusedError("this access key is not accepted")
+        if service not in self._services:
+            raise RefusedError("this service is not available here")
+
+    async def _checked_form(self, scope: Scope, receive: Receive) -> Receive:
+        """The form again, once it is seen that it is signed by a key that MiniStack checks."""
+        body = await read_form(receive)
+        fields = form_fields(_Headers(scope).single("content-type") or "", body)
+        parts = fields["x-amz-credential"].split("/")
+        if fields["x-amz-algorithm"] != _ALGORITHM or len(parts) != 5 or parts[3] != "s3":
+            raise RefusedError("only Signature Version 4 is accepted")
+        self._check_key(parts[0], parts[3])
+        return replayed(body, receive)
+
+    def _foreign_origin(self, headers: "_Headers", *, bucket_decides: bool) -> str | None:
         origin = headers.single("origin")
         if origin is None or origin in {f"http://{host}" for host in self._hosts}:
             return None
-        if not may_read_object:
-            raise _RefusedError("requests from other origins are not accepted")
+        if not bucket_decides:
+            raise RefusedError("requests from other origins are not accepted")
         return origin
+
+
+def _is_form(scope: Scope) -> bool:
+    """Whether the request is one whose key is in its body: everything else was checked already."""
+    headers = _Headers(scope)
+    return (
+        scope["method"] == "POST"
+        and headers.single("authorization") is None
+        and not scope.get("query_string")
+        and may_be_form(scope["path"], headers)
+    )
 
 
 class _Headers:
     def __init__(self, scope: Scope) -> None:
         self._pairs: list[tuple[bytes, bytes]] = list(scope["headers"])
 
+    def names(self) -> frozenset[str]:
+        """All names, in small letters."""
+        return frozenset(name.decode("latin-1").lower() for name, _ in self._pairs)
+
     def single(self, name: str) -> str | None:
         """The value, None where absent; a header that is there twice is refused as ambiguous."""
         values = [value for key, value in self._pairs if key.lower() == name.encode()]
         if len(values) > 1:
-            raise _RefusedError(f"the header {name} must not be repeated")
+            raise RefusedError(f"the header {name} must not be repeated")
         return values[0].decode("latin-1") if values else None
 
 
@@ -157,22 +191,22 @@ def _claimed_credential(
     credentials = [value for name, value in signing if name == "x-amz-credential"]
     algorithms = [value for name, value in signing if name == "x-amz-algorithm"]
     if any(name in {"awsaccesskeyid", "signature"} for name, _ in query):
-        raise _RefusedError("only Signature Version 4 is accepted")
+        raise RefusedError("only Signature Version 4 is accepted")
     if authorization is None and not credentials and not algorithms:
         return None, "", False
     if authorization is not None:
         scopes = re.findall(r"Credential=([^,\s]*)", authorization)
         if not authorization.startswith(f"{_ALGORITHM} ") or len(scopes) != 1:
-            raise _RefusedError("only Signature Version 4 is accepted")
+            raise RefusedError("only Signature Version 4 is accepted")
         if credentials or algorithms:
-            raise _RefusedError("the request is signed twice")
+            raise RefusedError("the request is signed twice")
     else:
         scopes = credentials
         if algorithms != [_ALGORITHM] or len(scopes) != 1:
-            raise _RefusedError("only Signature Version 4 is accepted")
+            raise RefusedError("only Signature Version 4 is accepted")
     parts = scopes[0].split("/")
     if len(parts) != 5:
-        raise _RefusedError("the credential scope is malformed")
+        raise RefusedError("the credential scope is malformed")
     return parts[0], parts[3], authorization is None
 
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from services.content_delivery.domain.errors import IllegalTransitionError
+from services.content_delivery.domain.errors import (
+    IllegalTransitionError,
+    NotRestorableError,
+    RenditionExistsError,
+    RenditionNotFoundError,
+    TooManyMediaError,
+)
 
 ORIGINAL_RENDITION = "original"
 """The name under which the uploaded object itself is listed and asked for."""
@@ -23,6 +29,8 @@ OBJECT_KEY_PREFIX = "content/"
 MAXIMUM_POSITION = 999_999
 MAXIMUM_RENDITIONS = 16
 MAXIMUM_CAPTIONS = 64
+MAXIMUM_PARTS = 10_000
+"""Of one multipart upload (Amazon S3, "Multipart upload limits")."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPE_NAME = r"[A-Za-z0-9!#$&^_.+-]{1,64}"  # restricted-name of RFC 6838 section 4.2
@@ -48,7 +56,7 @@ TRANSITIONS = {
     ContentStatus.FAILED: {ContentStatus.DELETED},
     ContentStatus.DELETED: set[ContentStatus](),
 }
-"""pending → ready | failed → deleted, and deletion from anywhere."""
+"""pending → ready | failed → deleted, and deletion from anywhere. Only a restore leads back."""
 
 
 class CaptionKind(Enum):
@@ -75,13 +83,50 @@ class Rendition:
     etag: str
     width: int | None = None
     height: int | None = None
+    checksum_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        _require(_IDENTIFIER.fullmatch(self.name) is not None, "rendition name")
-        _check_object(self.object_key, self.content_type, self.size_bytes)
+        _check_rendition(self)
         _require(_ETAG.fullmatch(self.etag) is not None, "rendition etag")
-        for side in (self.width, self.height):
-            _require(side is None or 0 < side <= 65_535, "rendition width or height")
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    """How an object arrives in parts: each of ``part_size`` bytes, the last of what is left.
+
+    ``upload_id`` is the store's name of the upload; it is of no use without a signature, and is
+    kept out of logs all the same.
+    """
+
+    upload_id: str = field(repr=False)
+    part_size: int
+
+    def __post_init__(self) -> None:
+        _require(0 < len(self.upload_id) <= 1024, "uploadId")
+        _require(self.part_size >= 1, "partSize")
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionUpload:
+    """A rendition that was announced and has not been verified, or was refused for a reason.
+
+    Sizes, type and checksum are what was announced. Without ``multipart`` it is sent as one form.
+    """
+
+    name: str
+    object_key: str = field(repr=False)
+    content_type: str
+    size_bytes: int
+    checksum_sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    multipart: MultipartUpload | None = None
+    failure_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_rendition(self)
+        _check_parts(self.multipart, self.size_bytes)
+        _check_reason(self.failure_reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +138,12 @@ class Caption:
     object_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        _require(_LANGUAGE.fullmatch(self.language) is not None, "caption language")
+        _require(is_language(self.language), "caption language")
         _require(is_object_key(self.object_key), "caption objectKey")
+
+    def is_same_track(self, other: Caption) -> bool:
+        """Whether both are the track of one language and kind."""
+        return (self.language.lower(), self.kind) == (other.language.lower(), other.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +154,7 @@ class Content:
     and what was verified from ready on; ``etag`` is known from ready on. ``duration_seconds`` is
     None where the content has no running time. ``position`` orders the content of a course.
     ``purge_at`` is when the row may vanish: an abandoned upload's, or a deleted content's.
+    ``multipart`` is how the original arrives, None once it is ready or where it comes as one form.
     """
 
     id: str
@@ -123,6 +173,8 @@ class Content:
     duration_seconds: int | None = None
     renditions: tuple[Rendition, ...] = ()
     captions: tuple[Caption, ...] = ()
+    multipart: MultipartUpload | None = None
+    rendition_uploads: tuple[RenditionUpload, ...] = ()
     failure_reason: str | None = None
     deleted_at: datetime | None = None
     purge_at: datetime | None = None
@@ -135,18 +187,17 @@ class Content:
         _check_object(self.object_key, self.content_type, self.size_bytes)
         _require(self.version >= 1, "version")
         _require(self.etag is None or _ETAG.fullmatch(self.etag) is not None, "etag")
-        _require(
-            self.checksum_sha256 is None or _CHECKSUM.fullmatch(self.checksum_sha256) is not None,
-            "checksumSha256",
-        )
+        _check_checksum(self.checksum_sha256)
+        _check_parts(self.multipart, self.size_bytes)
         _require(
             self.duration_seconds is None or 0 <= self.duration_seconds <= 604_800,
             "durationSeconds",
         )
-        _require(
-            self.failure_reason is None or 0 < len(self.failure_reason) <= 500, "failureReason"
-        )
-        names = [rendition.name for rendition in self.renditions]
+        _check_reason(self.failure_reason)
+        names = [
+            *(rendition.name for rendition in self.renditions),
+            *(upload.name for upload in self.rendition_uploads),
+        ]
         _require(len(names) <= MAXIMUM_RENDITIONS, "number of renditions")
         _require(len({ORIGINAL_RENDITION, *names}) == len(names) + 1, "names of renditions")
         tracks = {(caption.language.lower(), caption.kind) for caption in self.captions}
@@ -172,6 +223,7 @@ class Content:
             content_type=self.content_type,
             size_bytes=self.size_bytes,
             etag=self.etag or "",
+            checksum_sha256=self.checksum_sha256,
         )
 
     def became_ready(
@@ -194,6 +246,7 @@ class Content:
             etag=etag,
             checksum_sha256=checksum_sha256,
             duration_seconds=duration_seconds,
+            multipart=None,
             purge_at=None,
             updated_at=at,
         )
@@ -211,15 +264,59 @@ class Content:
         )
 
     def became_deleted(self, *, at: datetime, purge_at: datetime) -> Content:
-        """This content after its deletion; until ``purge_at`` everything in it is kept.
+        """This content after its deletion; until ``purge_at`` everything in it is kept, except
+        renditions that have not arrived.
 
         Raises IllegalTransitionError when it is deleted already.
         """
         return replace(
             self._moved(ContentStatus.DELETED),
             status=ContentStatus.DELETED,
+            rendition_uploads=(),
             deleted_at=at,
             purge_at=purge_at,
+            updated_at=at,
+        )
+
+    def became_restored(self, *, at: datetime) -> Content:
+        """This deleted content as ready again.
+
+        Raises IllegalTransitionError unless it is deleted, NotRestorableError when it was never
+        ready or its time has run out.
+        """
+        if self.status is not ContentStatus.DELETED:
+            raise IllegalTransitionError(self.id, self.status.value, ContentStatus.READY.value)
+        if self.etag is None or self.purge_at is None or self.purge_at <= at:
+            raise NotRestorableError(self.id)
+        return replace(
+            self,
+            version=self.version + 1,
+            status=ContentStatus.READY,
+            deleted_at=None,
+            purge_at=None,
+            updated_at=at,
+        )
+
+    def edited(
+        self,
+        *,
+        title: str,
+        course_id: str,
+        position: int,
+        duration_seconds: int | None,
+        at: datetime,
+    ) -> Content:
+        """This content with other facts of its author's. Raises IllegalTransitionError once it is
+        deleted."""
+        if self.status is ContentStatus.DELETED:
+            raise IllegalTransitionError(self.id, self.status.value, self.status.value)
+        return replace(
+            self,
+            version=self.version + 1,
+            title=title,
+            course_id=course_id,
+            position=position,
+            duration_seconds=duration_seconds,
             updated_at=at,
         )
 
@@ -230,15 +327,114 @@ class Content:
 
         Raises IllegalTransitionError otherwise.
         """
+        return replace(self._with_media_changed(at), renditions=renditions, captions=captions)
+
+    def with_rendition_upload(self, upload: RenditionUpload, *, at: datetime) -> Content:
+        """This content with one more rendition on its way; one that was refused is replaced.
+
+        Raises RenditionExistsError, TooManyMediaError, or IllegalTransitionError as `with_media`.
+        """
+        others = tuple(
+            other
+            for other in self.rendition_uploads
+            if other.name != upload.name or other.failure_reason is None
+        )
+        names = [
+            *(rendition.name for rendition in self.renditions),
+            *(other.name for other in others),
+        ]
+        changed = self._with_media_changed(at)
+        if upload.name in (ORIGINAL_RENDITION, *names):
+            raise RenditionExistsError(self.id, upload.name)
+        if len(names) >= MAXIMUM_RENDITIONS:
+            raise TooManyMediaError(self.id, "renditions", MAXIMUM_RENDITIONS)
+        return replace(changed, rendition_uploads=(*others, upload))
+
+    def with_rendition_arrived(
+        self,
+        upload: RenditionUpload,
+        *,
+        size_bytes: int,
+        etag: str,
+        checksum_sha256: str | None,
+        at: datetime,
+    ) -> Content:
+        """This content once exactly this upload of a rendition has been verified.
+
+        Raises RenditionNotFoundError when it is no longer expected.
+        """
+        rendition = Rendition(
+            name=upload.name,
+            object_key=upload.object_key,
+            content_type=upload.content_type,
+            size_bytes=size_bytes,
+            etag=etag,
+            width=upload.width,
+            height=upload.height,
+            checksum_sha256=checksum_sha256,
+        )
+        return replace(
+            self._with_media_changed(at),
+            rendition_uploads=self._uploads_without(upload),
+            renditions=(*self.renditions, rendition),
+        )
+
+    def with_rendition_refused(
+        self, upload: RenditionUpload, *, reason: str, at: datetime
+    ) -> Content:
+        """This content once exactly this upload of a rendition has been refused.
+
+        Raises RenditionNotFoundError when it is no longer expected.
+        """
+        return replace(
+            self._with_media_changed(at),
+            rendition_uploads=(
+                *self._uploads_without(upload),
+                replace(upload, failure_reason=reason),
+            ),
+        )
+
+    def without_rendition(self, name: str, *, at: datetime) -> Content:
+        """This content without that rendition, arrived or not. Raises RenditionNotFoundError."""
+        renditions = tuple(entry for entry in self.renditions if entry.name != name)
+        uploads = tuple(entry for entry in self.rendition_uploads if entry.name != name)
+        if len(renditions) + len(uploads) == len(self.renditions) + len(self.rendition_uploads):
+            raise RenditionNotFoundError(self.id, name)
+        return replace(
+            self._with_media_changed(at), renditions=renditions, rendition_uploads=uploads
+        )
+
+    def with_caption(self, caption: Caption, *, at: datetime) -> Content:
+        """This content with that track in place of the one of its language and kind, if any.
+
+        Raises TooManyMediaError, or IllegalTransitionError as `with_media`.
+        """
+        others = tuple(entry for entry in self.captions if not entry.is_same_track(caption))
+        changed = self._with_media_changed(at)
+        if len(others) >= MAXIMUM_CAPTIONS:
+            raise TooManyMediaError(self.id, "captions", MAXIMUM_CAPTIONS)
+        return replace(changed, captions=(*others, caption))
+
+    def without_caption(self, language: str, kind: CaptionKind, *, at: datetime) -> Content:
+        """This content without that track; the very same content where there is none."""
+        captions = tuple(
+            entry
+            for entry in self.captions
+            if (entry.language.lower(), entry.kind) != (language.lower(), kind)
+        )
+        if len(captions) == len(self.captions):
+            return self
+        return replace(self._with_media_changed(at), captions=captions)
+
+    def _uploads_without(self, upload: RenditionUpload) -> tuple[RenditionUpload, ...]:
+        if upload not in self.rendition_uploads or upload.failure_reason is not None:
+            raise RenditionNotFoundError(self.id, upload.name)
+        return tuple(entry for entry in self.rendition_uploads if entry != upload)
+
+    def _with_media_changed(self, at: datetime) -> Content:
         if self.status not in (ContentStatus.PENDING, ContentStatus.READY):
             raise IllegalTransitionError(self.id, self.status.value, self.status.value)
-        return replace(
-            self,
-            version=self.version + 1,
-            renditions=renditions,
-            captions=captions,
-            updated_at=at,
-        )
+        return replace(self, version=self.version + 1, updated_at=at)
 
     def _moved(self, to: ContentStatus) -> Content:
         if to not in TRANSITIONS[self.status]:
@@ -272,6 +468,39 @@ def is_object_key(key: str) -> bool:
         return False
     parts = key.split("/")
     return len(key.encode()) <= 1024 and not any(part in ("", ".", "..") for part in parts)
+
+
+def is_language(tag: str) -> bool:
+    """Whether a text is a BCP 47 tag as captions carry it."""
+    return _LANGUAGE.fullmatch(tag) is not None
+
+
+def part_count(size_bytes: int, part_size: int) -> int:
+    """How many parts an object has."""
+    return -(-size_bytes // part_size)
+
+
+def _check_rendition(rendition: Rendition | RenditionUpload) -> None:
+    _require(_IDENTIFIER.fullmatch(rendition.name) is not None, "rendition name")
+    _check_object(rendition.object_key, rendition.content_type, rendition.size_bytes)
+    _check_checksum(rendition.checksum_sha256)
+    for side in (rendition.width, rendition.height):
+        _require(side is None or 0 < side <= 65_535, "rendition width or height")
+
+
+def _check_parts(multipart: MultipartUpload | None, size_bytes: int) -> None:
+    _require(
+        multipart is None or 1 <= part_count(size_bytes, multipart.part_size) <= MAXIMUM_PARTS,
+        "number of parts",
+    )
+
+
+def _check_checksum(checksum: str | None) -> None:
+    _require(checksum is None or _CHECKSUM.fullmatch(checksum) is not None, "checksumSha256")
+
+
+def _check_reason(reason: str | None) -> None:
+    _require(reason is None or 0 < len(reason) <= 500, "failureReason")
 
 
 def _check_object(key: str, content_type: str, size_bytes: int) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from services.content_delivery.domain.captions import CAPTION_CONTENT_TYPE
 from services.content_delivery.domain.content import (
     ORIGINAL_RENDITION,
     Caption,
@@ -30,11 +31,11 @@ from services.content_delivery.domain.repository import ContentReader
 MINIMUM_LIFE_SECONDS = 15 * 60
 MAXIMUM_LIFE_SECONDS = 6 * 60 * 60
 LIFE_IN_DURATIONS = 2
+WINDOW_SECONDS = 5 * 60
+"""All URLs of one window are signed for its first instant, and so are the same URLs."""
 MINIMUM_USEFUL_LIFE_SECONDS = 60
 """With less left than this, a URL would be dead before a slow client has used it."""
 REFRESH_AFTER_PERCENT = 80
-
-CAPTION_CONTENT_TYPE = "text/vtt; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class ContentDelivery:
                     content_disposition=content_disposition(
                         kind, title=title, content_type=content_type
                     ),
+                    # Keys are never written twice: what was fetched by a URL stays what it is.
+                    cache_control=f"private, max-age={window.seconds}, immutable",
                 ),
                 issued_at=window.issued_at,
                 expires_seconds=window.seconds,
@@ -148,27 +151,33 @@ class ContentDelivery:
 def signing_window(
     *, now: datetime, duration_seconds: int | None, credentials_expire_at: datetime | None
 ) -> SigningWindow:
-    """How long a URL lives that is signed now.
+    """How long a URL lives that is given out now.
 
     Twice the running time, so that pausing does not outlive it; at least 15 minutes, at most 6
     hours; and never beyond the credentials, because the store refuses whatever they signed once
-    they are gone, whichever expiry the URL names. Instants are cut to whole seconds, the
-    resolution of ``X-Amz-Date``, so that the expiry is never later than the store's.
+    they are gone, whichever expiry the URL names.
+
+    It is signed as of the beginning of a window of five minutes and lives that much longer, so
+    that everybody who asks within the window gets the same URL, which browsers have cached, with
+    the promised life still ahead. Only the bound of 6 hours counts from the signature. Instants
+    are cut to whole seconds, the resolution of ``X-Amz-Date``, so that the expiry is never later
+    than the store's.
 
     Raises SigningUnavailableError when less than a minute would be left.
     """
-    issued_at = now.replace(microsecond=0)
-    life = LIFE_IN_DURATIONS * (duration_seconds or 0)
-    life = min(max(life, MINIMUM_LIFE_SECONDS), MAXIMUM_LIFE_SECONDS)
+    issued_at = datetime.fromtimestamp(now.timestamp() // WINDOW_SECONDS * WINDOW_SECONDS, UTC)
+    life = max(LIFE_IN_DURATIONS * (duration_seconds or 0), MINIMUM_LIFE_SECONDS)
+    expires_at = issued_at + timedelta(seconds=min(life + WINDOW_SECONDS, MAXIMUM_LIFE_SECONDS))
     if credentials_expire_at is not None:
-        left = (credentials_expire_at.replace(microsecond=0) - issued_at).total_seconds()
         if credentials_expire_at - now < timedelta(seconds=MINIMUM_USEFUL_LIFE_SECONDS):
             raise SigningUnavailableError
-        life = min(life, int(left))
+        expires_at = min(expires_at, credentials_expire_at.replace(microsecond=0))
+    # Of what is left now, not of the signature's whole life: the client has just asked.
+    refresh_after = now + (expires_at - now) * REFRESH_AFTER_PERCENT / 100
     return SigningWindow(
         issued_at=issued_at,
-        expires_at=issued_at + timedelta(seconds=life),
-        refresh_after=issued_at + timedelta(seconds=life * REFRESH_AFTER_PERCENT // 100),
+        expires_at=expires_at,
+        refresh_after=refresh_after.replace(microsecond=0),
     )
 
 

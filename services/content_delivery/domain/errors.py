@@ -75,3 +75,92 @@ class SigningUnavailableError(ContentDeliveryError):
 
     def __init__(self) -> None:
         super().__init__("the signing credentials expire in less than the least useful life")
+
+
+class RenditionExistsError(ContentDeliveryError):
+    """The content has a rendition of that name, or one is on its way."""
+
+    def __init__(self, content_id: str, rendition: str) -> None:
+        super().__init__(f"content {content_id} has a rendition {rendition} already")
+        self.content_id = content_id
+        self.rendition = rendition
+
+
+class TooManyMediaError(ContentDeliveryError):
+    """The content has as many renditions or captions as it may have. ``what`` names them."""
+
+    def __init__(self, content_id: str, what: str, maximum: int) -> None:
+        super().__init__(f"content {content_id} has {maximum} {what} already")
+        self.content_id = content_id
+        self.what = what
+        self.maximum = maximum
+
+
+class NotRestorableError(ContentDeliveryError):
+    """The deleted content was never ready, or its time to be restored has run out."""
+
+    def __init__(self, content_id: str) -> None:
+        super().__init__(f"content {content_id} cannot be restored")
+        self.content_id = content_id
+
+
+class UploadTooLargeError(ContentDeliveryError):
+    """The announced object is larger than this service takes."""
+
+    def __init__(self, maximum_bytes: int) -> None:
+        super().__init__(f"an object may have at most {maximum_bytes} bytes")
+        self.maximum_bytes = maximum_bytes
+
+
+class NotUploadingError(ContentDeliveryError):
+    """The upload is over, well or badly: there is nothing to send any more. ``state`` says which."""
+
+    def __init__(self, content_id: str, state: str) -> None:
+        super().__init__(f"the upload of content {content_id} is {state}")
+        self.content_id = content_id
+        self.state = state
+
+
+class UnknownPartsError(ContentDeliveryError):
+    """The upload has no parts of these numbers. ``parts`` is how many it has."""
+
+    def __init__(self, content_id: str, parts: int) -> None:
+        super().__init__(f"the upload of content {content_id} has parts 1 to {parts}")
+        self.content_id = content_id
+        self.parts = parts
+
+
+class UploadIncompleteError(ContentDeliveryError):
+    """Bytes are missing; once they have arrived, the upload can be completed.
+
+    ``missing`` are the first and last numbers of each run of missing parts, none for a form.
+    """
+
+    def __init__(self, content_id: str, missing: tuple[tuple[int, int], ...] = ()) -> None:
+        super().__init__(f"the upload of content {content_id} is not complete")
+        self.content_id = content_id
+        self.missing = missing
+
+
+class UploadFailedError(ContentDeliveryError):
+    """The upload was refused or aborted; ``reason`` is for its author."""
+
+    def __init__(self, content_id: str, reason: str) -> None:
+        super().__init__(f"the upload of content {content_id} has failed")
+        self.content_id = content_id
+        self.reason = reason
+
+
+class InvalidCaptionError(ContentDeliveryError):
+    """The text is not a WebVTT file. ``problem`` says why, without the text."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"not a WebVTT file: {problem}")
+        self.problem = problem
+
+
+class ObjectChangedError(ContentDeliveryError):
+    """The object was replaced or removed while it was read."""
+
+    def __init__(self) -> None:
+        super().__init__("the object changed while it was read")

@@ -7,6 +7,7 @@ that the rule was checked against, or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -39,6 +40,22 @@ class ContentPage:
     next: ListPosition | None
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One conditional step: the content it was taken from, and what it has become."""
+
+    before: Content
+    after: Content
+
+
+Recorder = Callable[[Content | None, Content], None]
+"""Hears of each step that was taken, once it is stored: before (None: there was none) and after."""
+
+
+def unrecorded(before: Content | None, after: Content) -> None:
+    """A `Recorder` that does not listen."""
+
+
 class ContentReader(Protocol):
     """The one question that delivery asks."""
 
@@ -57,6 +74,14 @@ class ContentRepository(ContentReader, Protocol):
         """Store new content of status pending and version 1.
 
         Raises ValueError for any other, ContentExistsError when the id is taken.
+        """
+
+    async def change(self, content_id: str, change: Callable[[Content], Content]) -> Change:
+        """Put what ``change`` makes of the content in its place, exactly of what it was made of.
+
+        ``change`` is called again for each race that was lost; where it gives back the content it
+        was given, nothing is written. Raises what ``change`` raises, ContentNotFoundError,
+        CorruptContentError, and VersionConflictError after too many lost races.
         """
 
     async def mark_ready(

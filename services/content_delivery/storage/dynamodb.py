@@ -8,8 +8,10 @@ nothing of the migration's attributes behind.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from libs.aws import ConditionFailed, DynamoDB, marshal, unmarshal
 from services.content_delivery.domain.content import (
@@ -24,10 +26,12 @@ from services.content_delivery.domain.errors import (
     ContentNotFoundError,
     VersionConflictError,
 )
-from services.content_delivery.domain.repository import ContentPage, ListPosition
+from services.content_delivery.domain.repository import Change, ContentPage, ListPosition
 from services.content_delivery.storage.rows import decode, decode_summary, encode, require_new
 
 BY_COURSE = "byCourse"
+WRITTEN_BY = "writtenBy"
+"""The attribute that names the write which made the row; no part of the content."""
 
 _MAXIMUM_ATTEMPTS = 5
 """Steps of one content are rare; whoever loses five races in a row reports the conflict."""
@@ -36,10 +40,18 @@ _MAXIMUM_ATTEMPTS = 5
 class DynamoContentRepository:
     """The `ContentRepository` on DynamoDB."""
 
-    def __init__(self, dynamodb: DynamoDB, *, table: str) -> None:
-        """``table`` is the table's name; its keys and index are those of ``table.json``."""
+    def __init__(
+        self,
+        dynamodb: DynamoDB,
+        *,
+        table: str,
+        new_token: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        """``table`` is the table's name; its keys and index are those of ``table.json``.
+        ``new_token`` names each write."""
         self._dynamodb = dynamodb
         self._table = table
+        self._new_token = new_token
 
     async def get(self, content_id: str) -> Content | None:
         """See `ContentReader.get`."""
@@ -56,14 +68,30 @@ class DynamoContentRepository:
     async def create_pending(self, content: Content) -> None:
         """See `ContentRepository.create_pending`."""
         require_new(content)
-        try:
-            await self._dynamodb.put_item(
-                TableName=self._table,
-                Item=marshal(encode(content)),
-                ConditionExpression="attribute_not_exists(contentId)",
-            )
-        except ConditionFailed:
-            raise ContentExistsError(content.id) from None
+        if not await self._put(
+            encode(content), ConditionExpression="attribute_not_exists(contentId)"
+        ):
+            raise ContentExistsError(content.id)
+
+    async def change(self, content_id: str, change: Callable[[Content], Content]) -> Change:
+        """See `ContentRepository.change`."""
+        for _ in range(_MAXIMUM_ATTEMPTS):
+            current = await self.get(content_id)
+            if current is None:
+                raise ContentNotFoundError(content_id)
+            wanted = change(current)
+            if wanted is current:
+                return Change(current, current)
+            changed = encode(wanted)
+            if await self._put(
+                changed,
+                # Also refuses when the row has vanished since: then there is no version.
+                ConditionExpression="#version = :read",
+                ExpressionAttributeNames={"#version": "version"},
+                ExpressionAttributeValues=marshal({":read": current.version}),
+            ):
+                return Change(current, decode(changed, content_id=content_id))
+        raise VersionConflictError(content_id)
 
     async def mark_ready(
         self,
@@ -76,7 +104,7 @@ class DynamoContentRepository:
         at: datetime,
     ) -> Content:
         """See `ContentRepository.mark_ready`."""
-        return await self._change(
+        change = await self.change(
             content_id,
             lambda content: content.became_ready(
                 size_bytes=size_bytes,
@@ -86,18 +114,21 @@ class DynamoContentRepository:
                 at=at,
             ),
         )
+        return change.after
 
     async def mark_failed(self, content_id: str, *, reason: str, at: datetime) -> Content:
         """See `ContentRepository.mark_failed`."""
-        return await self._change(
+        change = await self.change(
             content_id, lambda content: content.became_failed(reason=reason, at=at)
         )
+        return change.after
 
     async def mark_deleted(self, content_id: str, *, at: datetime, purge_at: datetime) -> Content:
         """See `ContentRepository.mark_deleted`."""
-        return await self._change(
+        change = await self.change(
             content_id, lambda content: content.became_deleted(at=at, purge_at=purge_at)
         )
+        return change.after
 
     async def replace_media(
         self,
@@ -115,7 +146,7 @@ class DynamoContentRepository:
                 raise VersionConflictError(content_id)
             return content.with_media(renditions=renditions, captions=captions, at=at)
 
-        return await self._change(content_id, change)
+        return (await self.change(content_id, change)).after
 
     async def list_by_course(
         self, course_id: str, *, limit: int, after: ListPosition | None = None
@@ -147,25 +178,24 @@ class DynamoContentRepository:
             if len(items) >= limit:
                 return ContentPage(tuple(items), _position(unmarshal(start)))
 
-    async def _change(self, content_id: str, change: Callable[[Content], Content]) -> Content:
-        for _ in range(_MAXIMUM_ATTEMPTS):
-            current = await self.get(content_id)
-            if current is None:
-                raise ContentNotFoundError(content_id)
-            changed = encode(change(current))
-            try:
-                await self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item=marshal(changed),
-                    # Also refuses when the row has vanished since: then there is no version.
-                    ConditionExpression="#version = :read",
-                    ExpressionAttributeNames={"#version": "version"},
-                    ExpressionAttributeValues=marshal({":read": current.version}),
-                )
-            except ConditionFailed:
-                continue
-            return decode(changed, content_id=content_id)
-        raise VersionConflictError(content_id)
+    async def _put(self, row: Mapping[str, object], **condition: Any) -> bool:
+        """Put a row on a condition; False where the condition was not met by somebody else.
+
+        A put whose answer was lost may be sent again: its condition then fails on its own first
+        effect, which the token tells from another's.
+        """
+        token = self._new_token()
+        try:
+            await self._dynamodb.put_item(
+                TableName=self._table,
+                Item=marshal({**row, WRITTEN_BY: token}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                repeatable=True,
+                **condition,
+            )
+        except ConditionFailed as failed:
+            return failed.item is not None and unmarshal(failed.item).get(WRITTEN_BY) == token
+        return True
 
 
 def _position(key: Mapping[str, object]) -> ListPosition:

@@ -17,7 +17,9 @@ from services.content_delivery.domain.content import (
     Content,
     ContentStatus,
     ContentSummary,
+    MultipartUpload,
     Rendition,
+    RenditionUpload,
 )
 from services.content_delivery.domain.errors import CorruptContentError
 
@@ -47,6 +49,9 @@ def encode(content: Content) -> dict[str, object]:
             }
             for caption in content.captions
         ],
+        "multipart": content.multipart and _encode_multipart(content.multipart),
+        "renditionUploads": [_encode_upload(upload) for upload in content.rendition_uploads]
+        or None,
         "failureReason": content.failure_reason,
         "version": content.version,
         "createdAt": format_timestamp(content.created_at),
@@ -55,7 +60,7 @@ def encode(content: Content) -> dict[str, object]:
         # Time to live reads whole seconds since the epoch.
         "purgeAt": content.purge_at and int(content.purge_at.timestamp()),
     }
-    return {name: value for name, value in row.items() if value is not None}
+    return _present(**row)
 
 
 def decode(row: Row, *, content_id: str) -> Content:
@@ -88,6 +93,10 @@ def decode(row: Row, *, content_id: str) -> Content:
                     object_key=entry.text("objectKey"),
                 )
                 for entry in fields.entries("captions")
+            ),
+            multipart=_decode_multipart(fields),
+            rendition_uploads=tuple(
+                _decode_upload(entry) for entry in fields.entries("renditionUploads")
             ),
             failure_reason=fields.optional_text("failureReason"),
             version=fields.integer("version"),
@@ -128,18 +137,16 @@ def require_new(content: Content) -> None:
 
 
 def _encode_rendition(rendition: Rendition) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "name": rendition.name,
-        "objectKey": rendition.object_key,
-        "contentType": rendition.content_type,
-        "sizeBytes": rendition.size_bytes,
-        "etag": rendition.etag,
-    }
-    if rendition.width is not None:
-        entry["width"] = rendition.width
-    if rendition.height is not None:
-        entry["height"] = rendition.height
-    return entry
+    return _present(
+        name=rendition.name,
+        objectKey=rendition.object_key,
+        contentType=rendition.content_type,
+        sizeBytes=rendition.size_bytes,
+        etag=rendition.etag,
+        width=rendition.width,
+        height=rendition.height,
+        checksumSha256=rendition.checksum_sha256,
+    )
 
 
 def _decode_rendition(entry: _Fields) -> Rendition:
@@ -151,7 +158,51 @@ def _decode_rendition(entry: _Fields) -> Rendition:
         etag=entry.text("etag"),
         width=entry.optional_integer("width"),
         height=entry.optional_integer("height"),
+        checksum_sha256=entry.optional_text("checksumSha256"),
     )
+
+
+def _encode_upload(upload: RenditionUpload) -> dict[str, object]:
+    return _present(
+        name=upload.name,
+        objectKey=upload.object_key,
+        contentType=upload.content_type,
+        sizeBytes=upload.size_bytes,
+        checksumSha256=upload.checksum_sha256,
+        width=upload.width,
+        height=upload.height,
+        multipart=upload.multipart and _encode_multipart(upload.multipart),
+        failureReason=upload.failure_reason,
+    )
+
+
+def _decode_upload(entry: _Fields) -> RenditionUpload:
+    return RenditionUpload(
+        name=entry.text("name"),
+        object_key=entry.text("objectKey"),
+        content_type=entry.text("contentType"),
+        size_bytes=entry.integer("sizeBytes"),
+        checksum_sha256=entry.optional_text("checksumSha256"),
+        width=entry.optional_integer("width"),
+        height=entry.optional_integer("height"),
+        multipart=_decode_multipart(entry),
+        failure_reason=entry.optional_text("failureReason"),
+    )
+
+
+def _encode_multipart(multipart: MultipartUpload) -> dict[str, object]:
+    return {"uploadId": multipart.upload_id, "partSize": multipart.part_size}
+
+
+def _decode_multipart(fields: _Fields) -> MultipartUpload | None:
+    entry = fields.optional_entry("multipart")
+    if entry is None:
+        return None
+    return MultipartUpload(upload_id=entry.text("uploadId"), part_size=entry.integer("partSize"))
+
+
+def _present(**attributes: object) -> dict[str, object]:
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _from_epoch(seconds: int) -> datetime:
@@ -196,6 +247,14 @@ class _Fields:
             return parse_timestamp(self.text(name))
         except ValueError:
             raise ValueError(f"{name} is not a timestamp") from None
+
+    def optional_entry(self, name: str) -> _Fields | None:
+        if name not in self._row:
+            return None
+        value = self._row[name]
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} is not a map")
+        return _Fields(value)
 
     def entries(self, name: str) -> Sequence[_Fields]:
         value = self._row.get(name, [])

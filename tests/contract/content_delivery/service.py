@@ -15,17 +15,28 @@ from libs.auth import AuthSettings, KeysUnavailableError, Principal
 from libs.auth.testing import TokenIssuer
 from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
 from libs.http import ServiceInfo, Verifier, serve
+from libs.idempotency.testing import InMemoryIdempotencyStore
 from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 from services.content_delivery.app import Dependencies, Storage, create_app
 from services.content_delivery.config import Config
 from services.content_delivery.domain.content import Content
+from services.content_delivery.domain.repository import Change, ContentPage, ListPosition
+from services.content_delivery.domain.uploads import UploadPolicy
 from services.content_delivery.storage.memory import MemoryContentRepository, MemoryObjectStore
 from services.content_delivery.storage.rows import encode
 from tests.unit.content_delivery.samples import deleted, failed, pending, ready
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 ORIGIN = "https://app.example"
+POLICY = UploadPolicy(
+    single_bytes=100,
+    part_bytes=40,
+    maximum_bytes=10_000,
+    url_seconds=3600,
+    pending_seconds=7 * 86_400,
+)
+"""Small enough that a test sends real parts."""
 
 
 def config(auth: AuthSettings, **changes: object) -> Config:
@@ -41,6 +52,11 @@ def config(auth: AuthSettings, **changes: object) -> Config:
         "region": "eu-central-1",
         "table": "Content",
         "bucket": "lyceum-content",
+        "cursor_secrets": (b"a-secret-of-at-least-thirty-two-bytes",),
+        "uploads": POLICY,
+        "upload_wait_seconds": 5.0,
+        "verifications": 4,
+        "retention_days": 30,
         "cache_seconds": 5.0,
         "cache_entries": 100,
         "breaker": BreakerPolicy(),
@@ -67,16 +83,33 @@ class FailingContents(MemoryContentRepository):
             await asyncio.Event().wait()
         return await super().get(content_id)
 
+    async def change(self, content_id: str, change: Callable[[Content], Content]) -> Change:
+        if self.failure is not None:
+            raise self.failure
+        return await super().change(content_id, change)
+
+    async def list_by_course(
+        self, course_id: str, *, limit: int, after: ListPosition | None = None
+    ) -> ContentPage:
+        if self.failure is not None:
+            raise self.failure
+        return await super().list_by_course(course_id, limit=limit, after=after)
+
 
 @dataclass
 class World:
     """What a test sets before and while the service runs."""
 
     contents: FailingContents = field(default_factory=FailingContents)
+    objects: MemoryObjectStore = field(init=False)
+    idempotency: InMemoryIdempotencyStore = field(default_factory=InMemoryIdempotencyStore)
     credentials_expire_at: datetime | None = None
     seconds: float = 0.0  # since NOW, on both clocks
     keys_ready: bool = True
     issuer: TokenIssuer = field(default_factory=lambda: TokenIssuer(now=NOW.timestamp))
+
+    def __post_init__(self) -> None:
+        self.objects = MemoryObjectStore(credentials_expire_at=lambda: self.credentials_expire_at)
 
     def put(self, *contents: Content) -> None:
         """Store rows, whatever their status."""
@@ -109,6 +142,7 @@ class Service:
         self.world = world
         self._session = session
         self.token = world.issuer.token()
+        self.author_token = world.issuer.token(sub="author", groups=["authors"])
 
     @asynccontextmanager
     async def request(
@@ -118,12 +152,22 @@ class Service:
         *,
         headers: Mapping[str, str] | None = None,
         anonymous: bool = False,
+        as_author: bool = False,
+        json: object = None,
+        data: AsyncIterator[bytes] | bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request with a learner's token, unless it is anonymous or brings its own."""
-        sent = {} if anonymous else {"Authorization": f"Bearer {self.token}"}
+        """One request with a learner's or an author's token, unless it is anonymous or brings its
+        own."""
+        token = self.author_token if as_author else self.token
+        sent = {} if anonymous else {"Authorization": f"Bearer {token}"}
         url = URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
         async with self._session.request(
-            method, url, headers={**sent, **(headers or {})}, allow_redirects=False
+            method,
+            url,
+            headers={**sent, **(headers or {})},
+            json=json,
+            data=data,
+            allow_redirects=False,
         ) as response:
             yield response
 
@@ -158,7 +202,8 @@ async def running(
     async def storage() -> AsyncIterator[Storage]:
         yield Storage(
             found.contents,
-            MemoryObjectStore(credentials_expire_at=lambda: found.credentials_expire_at),
+            found.objects,
+            found.idempotency,
         )
 
     app = create_app(

@@ -63,6 +63,7 @@ async def test_from_start_to_stop(
         CONTENT_AUTH_ISSUER=ISSUER.settings.issuer,
         CONTENT_AUTH_JWKS_URL=jwks_url,
         CONTENT_AUTH_CLIENT_IDS=ISSUER.client_id,
+        CONTENT_CURSOR_SECRETS="a-secret-of-at-least-thirty-two-bytes",
         CONTENT_LOG_LEVEL="DEBUG",
         CONTENT_SLOW_REQUEST_SECONDS="0.000001",
         CONTENT_ACCESS_LOG_SAMPLE_RATE="0",
@@ -133,6 +134,7 @@ async def test_a_bad_configuration_is_told_whole(ministack_backend: Backend) -> 
     refused = await refused_start("content_delivery", variables)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.splitlines() == [
+        "CONTENT_CURSOR_SECRETS is missing",
         "CONTENT_BUCKET is missing",
         "CONTENT_PORT must be a whole number from 0 to 65535",
         "CONTENT_LOG_LEVEL must match DEBUG|INFO|WARNING|ERROR|CRITICAL",

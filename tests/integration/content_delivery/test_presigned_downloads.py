@@ -95,6 +95,9 @@ async def test_the_bytes_and_what_is_said_of_them(
         assert await response.read() == MOVIE
         assert response.headers["Content-Type"] == "video/mp4"
         assert response.headers["ETag"] == delivered.rendition.etag
+        # What a browser fetched it keeps, for as long as the URL lives and by the URL.
+        age = f"private, max-age={delivered.window.seconds}, immutable"
+        assert response.headers["Cache-Control"] == age
         assert int(response.headers["Content-Length"]) == delivered.rendition.size_bytes
 
 
@@ -265,7 +268,7 @@ async def test_an_expired_url_is_refused(
     async with clients_of(ministack_backend, monkeypatch, now=lambda: signed_at) as clients:
         await put(clients, bucket, "content/c-1/a.mp4", MOVIE)
         signer = await S3ObjectStore(clients.s3, bucket=bucket).signer()
-        download = DownloadSignature("content/c-1/a.mp4", "video/mp4", "inline")
+        download = DownloadSignature("content/c-1/a.mp4", "video/mp4", "inline", "private")
         statuses = {}
         for minutes in (59, 61):
             url = signer.presign_get(download, issued_at=signed_at, expires_seconds=minutes * 60)

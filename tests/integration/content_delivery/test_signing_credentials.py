@@ -93,7 +93,8 @@ async def test_urls_end_with_the_credentials(monkeypatch: pytest.MonkeyPatch) ->
     delivered = await deliver(monkeypatch, expires_at=end, now=now)
     assert delivered.window.expires_at == end
     assert delivered.window.refresh_after < end
-    assert moments(delivered) == [(now.replace(microsecond=0), end)] * 3
+    assert moments(delivered) == [(delivered.window.issued_at, end)] * 3
+    assert delivered.window.issued_at <= now
 
 
 async def test_longer_credentials_leave_the_rule_of_durations(
@@ -101,7 +102,26 @@ async def test_longer_credentials_leave_the_rule_of_durations(
 ) -> None:
     now = datetime.now(UTC)
     delivered = await deliver(monkeypatch, expires_at=now + timedelta(hours=6), now=now)
-    assert delivered.window.seconds == 1200
+    # Ten minutes of video twice, and the window of five minutes that it may have been asked for in.
+    assert delivered.window.seconds == 1500
+    assert delivered.window.expires_at - now >= timedelta(minutes=20)
+
+
+async def test_renewed_credentials_sign_other_urls_and_the_same_ones_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The URL is stable for as long as one set of credentials signs."""
+    now = datetime.now(UTC)
+    beginning = datetime.fromtimestamp(now.timestamp() // 300 * 300, UTC)
+    later = beginning + timedelta(minutes=2)
+    long, short = now + timedelta(hours=6), now + timedelta(minutes=12)
+    urls = [
+        (await deliver(monkeypatch, expires_at=end, now=at)).url
+        for at, end in ((beginning, long), (later, long), (later, short))
+    ]
+    assert urls[0] == urls[1]
+    # Credentials that end sooner make it shorter: another signature.
+    assert urls[2] != urls[1]
 
 
 async def test_the_session_token_is_signed_in_and_the_bucket_is_a_host(

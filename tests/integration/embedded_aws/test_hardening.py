@@ -1,11 +1,13 @@
 """Each hardening point of the embedded AWS, shown on the running process and over the wire."""
 
+import base64
+import hashlib
 import json
 import os
 import re
 import stat
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -222,6 +224,176 @@ async def test_a_form_upload_without_a_policy_is_refused(
         form.append(value).set_content_disposition("form-data", name=name)
     async with http.post(f"{running.aws.endpoint_url}/{bucket}", data=form) as response:
         assert response.status == 403
+
+
+FORM_TYPE = "video/mp4"
+
+
+async def signed_form(running: Running, bucket: str, *, size: int = 5) -> dict[str, str]:
+    """The fields of a form for one object of `size` bytes, signed by the administrator."""
+    async with running.aws.client("s3") as s3:
+        signed = await s3.generate_presigned_post(
+            bucket,
+            "uploaded.mp4",
+            Fields={"Content-Type": FORM_TYPE},
+            Conditions=[{"Content-Type": FORM_TYPE}, ["content-length-range", size, size]],
+            ExpiresIn=60,
+        )
+    fields: dict[str, str] = signed["fields"]
+    return fields
+
+
+async def send_form(
+    running: Running,
+    bucket: str,
+    http: aiohttp.ClientSession,
+    fields: Mapping[str, str],
+    *,
+    body: bytes = b"01234",
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, Mapping[str, str]]:
+    form = aiohttp.MultipartWriter("form-data")
+    for name, value in fields.items():
+        form.append(value).set_content_disposition("form-data", name=name)
+    form.append(body).set_content_disposition("form-data", name="file", filename="a.mp4")
+    url = f"{running.aws.endpoint_url}/{bucket}"
+    async with http.post(url, data=form, headers=headers) as response:
+        return response.status, response.headers
+
+
+async def uploaded(running: Running, bucket: str) -> bytes | None:
+    async with running.aws.client("s3") as s3:
+        try:
+            answer = await s3.get_object(Bucket=bucket, Key="uploaded.mp4")
+        except ClientError:
+            return None
+        content: bytes = await answer["Body"].read()
+        return content
+
+
+async def test_a_signed_form_uploads_what_its_policy_says(
+    running: Running, bucket: str, http: aiohttp.ClientSession
+) -> None:
+    status, _ = await send_form(running, bucket, http, await signed_form(running, bucket))
+    assert status == 204
+    assert await uploaded(running, bucket) == b"01234"
+
+
+async def test_a_form_with_another_size_type_key_policy_or_signature_is_refused(
+    running: Running, bucket: str, http: aiohttp.ClientSession
+) -> None:
+    fields = await signed_form(running, bucket)
+    wider = await signed_form(running, bucket, size=6)
+    attempts: list[tuple[dict[str, str], bytes]] = [
+        (fields, b"0123"),
+        (fields, b"012345"),
+        (fields, b""),
+        (fields | {"Content-Type": "text/html"}, b"01234"),
+        (fields | {"key": "other.mp4"}, b"01234"),
+        (fields | {"policy": wider["policy"]}, b"012345"),
+        (fields | {"x-amz-signature": "0" * 64}, b"01234"),
+        (fields | {"x-amz-date": "20200101T000000Z"}, b"01234"),
+    ]
+    for name in ("Content-Type", "key", "policy", "x-amz-signature", "x-amz-credential"):
+        attempts.append(({key: fields[key] for key in fields if key != name}, b"01234"))
+    for attempted, body in attempts:
+        status, _ = await send_form(running, bucket, http, attempted, body=body)
+        assert status in {400, 403}, attempted
+    assert await uploaded(running, bucket) is None
+
+
+@pytest.mark.parametrize("key", ["test", "known", "000000000000", "123456789012", ""])
+async def test_no_key_is_root_by_its_name_in_a_form(
+    running: Running, bucket: str, http: aiohttp.ClientSession, key: str
+) -> None:
+    fields = await signed_form(running, bucket)
+    credential = fields["x-amz-credential"].partition("/")[2]
+    forged = fields | {"x-amz-credential": f"{key}/{credential}"}
+    status, _ = await send_form(running, bucket, http, forged)
+    assert status == 403
+    assert await uploaded(running, bucket) is None
+
+
+async def allow_uploads(running: Running, bucket: str) -> None:
+    async with running.aws.client("s3") as s3:
+        await s3.put_bucket_cors(
+            Bucket=bucket,
+            CORSConfiguration={
+                "CORSRules": [
+                    {
+                        "AllowedOrigins": [PLAYER_ORIGIN],
+                        "AllowedMethods": ["GET", "PUT", "POST"],
+                        "AllowedHeaders": ["Content-MD5", "Content-Type"],
+                    }
+                ]
+            },
+        )
+
+
+async def test_the_bucket_s_cors_rules_decide_which_page_may_send_a_form(
+    running: Running, bucket: str, http: aiohttp.ClientSession
+) -> None:
+    fields = await signed_form(running, bucket)
+    url = f"{running.aws.endpoint_url}/{bucket}"
+    preflight = {"Origin": PLAYER_ORIGIN, "Access-Control-Request-Method": "POST"}
+    # So far its rules are for playing only.
+    async with http.options(url, headers=preflight) as response:
+        assert response.status == 403
+    await allow_uploads(running, bucket)
+    async with http.options(url, headers=preflight) as response:
+        assert response.status == 200
+        assert response.headers["Access-Control-Allow-Origin"] == PLAYER_ORIGIN
+    for origin in (OUTSIDE_ORIGIN, "null"):
+        async with http.options(url, headers=preflight | {"Origin": origin}) as response:
+            assert response.status == 403
+        status, headers = await send_form(running, bucket, http, fields, headers={"Origin": origin})
+        assert status == 403
+        assert "Access-Control-Allow-Origin" not in headers
+    status, headers = await send_form(
+        running, bucket, http, fields, headers={"Origin": PLAYER_ORIGIN}
+    )
+    assert (status, headers["Access-Control-Allow-Origin"]) == (204, PLAYER_ORIGIN)
+
+
+async def test_a_part_s_url_takes_exactly_its_part(
+    running: Running, bucket: str, http: aiohttp.ClientSession
+) -> None:
+    async with running.aws.client("s3") as s3:
+        begun = await s3.create_multipart_upload(Bucket=bucket, Key="uploaded.mp4")
+        upload = {"Bucket": bucket, "Key": "uploaded.mp4", "UploadId": begun["UploadId"]}
+        url = URL(
+            await s3.generate_presigned_url(
+                "upload_part",
+                Params={**upload, "PartNumber": 1, "ContentLength": 5},
+                ExpiresIn=60,
+            ),
+            encoded=True,
+        )
+        good = base64.b64encode(hashlib.md5(b"01234", usedforsecurity=False).digest()).decode()
+        attempts: list[tuple[URL, bytes, dict[str, str]]] = [
+            (url, b"0123", {}),
+            (url, b"012345", {}),
+            (URL(str(url).replace("partNumber=1", "partNumber=2"), encoded=True), b"01234", {}),
+            (url, b"damag", {"Content-MD5": good}),
+            (url, b"01234", {"Origin": PLAYER_ORIGIN}),  # its rules are for playing only
+        ]
+        for attempted, body, headers in attempts:
+            async with http.put(attempted, data=body, headers=headers) as response:
+                assert response.status in {400, 403}, (attempted, body)
+        async with http.get(url) as response:
+            assert response.status == 403
+        preflight = {"Origin": PLAYER_ORIGIN, "Access-Control-Request-Method": "PUT"}
+        async with http.options(url, headers=preflight) as response:
+            assert response.status == 403
+        await allow_uploads(running, bucket)
+        async with http.options(url, headers=preflight) as response:
+            assert response.status == 200
+        page = {"Origin": PLAYER_ORIGIN, "Content-MD5": good}
+        async with http.put(url, data=b"01234", headers=page) as response:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == PLAYER_ORIGIN
+        (part,) = (await s3.list_parts(**upload))["Parts"]
+    assert (part["PartNumber"], part["Size"]) == (1, 5)
 
 
 async def test_a_pre_signed_url_reads_its_object_and_ranges_of_it(

@@ -50,7 +50,21 @@ ALLOWED_ON_OWN_TABLE: Mapping[str, frozenset[str]] = {
 }
 ALLOWED_ON_OBJECTS: Mapping[str, frozenset[str]] = {
     "course_catalog": frozenset(),
-    "content_delivery": frozenset({"GetObject", "HeadObject"}),
+    "content_delivery": frozenset(
+        {
+            "GetObject",
+            "HeadObject",
+            "PutObject",
+            "DeleteObject",
+            # Reads the one and writes the other, both below the prefix.
+            "CopyObject",
+            "CreateMultipartUpload",
+            "UploadPart",
+            "ListParts",
+            "CompleteMultipartUpload",
+            "AbortMultipartUpload",
+        }
+    ),
     "progress_tracking": frozenset(),
 }
 
@@ -120,21 +134,55 @@ def table_calls(table: Mapping[str, Any], name: str) -> dict[str, Call]:
     return calls
 
 
-def object_calls(bucket: str, key: str) -> dict[str, Call]:
+def object_calls(
+    bucket: str, key: str, *, to_complete: str, to_abort: str, etag: str
+) -> dict[str, Call]:
+    """A call of each kind; the two uploads have one part each."""
     return {
         "GetObject": lambda s3: s3.get_object(Bucket=bucket, Key=key),
         "HeadObject": lambda s3: s3.head_object(Bucket=bucket, Key=key),
         "PutObject": lambda s3: s3.put_object(Bucket=bucket, Key=key, Body=b"changed"),
-        "DeleteObject": lambda s3: s3.delete_object(Bucket=bucket, Key=key),
+        "PutObjectTagging": lambda s3: s3.put_object_tagging(
+            Bucket=bucket, Key=key, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}
+        ),
+        "PutObjectAcl": lambda s3: s3.put_object_acl(Bucket=bucket, Key=key, ACL="private"),
         "CopyObject": lambda s3: s3.copy_object(
             Bucket=bucket, Key=f"{key}-copy", CopySource={"Bucket": bucket, "Key": key}
         ),
         "CreateMultipartUpload": lambda s3: s3.create_multipart_upload(Bucket=bucket, Key=key),
+        "UploadPart": lambda s3: s3.upload_part(
+            Bucket=bucket, Key=key, UploadId=to_complete, PartNumber=2, Body=b"more"
+        ),
+        "ListParts": lambda s3: s3.list_parts(Bucket=bucket, Key=key, UploadId=to_complete),
+        "CompleteMultipartUpload": lambda s3: s3.complete_multipart_upload(
+            Bucket=bucket,
+            Key=key,
+            UploadId=to_complete,
+            MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+        ),
+        "AbortMultipartUpload": lambda s3: s3.abort_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=to_abort
+        ),
+        "ListMultipartUploads": lambda s3: s3.list_multipart_uploads(Bucket=bucket),
+        "DeleteObject": lambda s3: s3.delete_object(Bucket=bucket, Key=key),
         "ListObjects": lambda s3: s3.list_objects_v2(Bucket=bucket, Prefix=key),
         "PutBucketPolicy": lambda s3: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
         "PutBucketCors": lambda s3: s3.put_bucket_cors(
             Bucket=bucket,
             CORSConfiguration={"CORSRules": [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET"]}]},
+        ),
+        "PutBucketLifecycle": lambda s3: s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={
+                "Rules": [
+                    {
+                        "ID": "all",
+                        "Status": "Enabled",
+                        "Filter": {"Prefix": ""},
+                        "Expiration": {"Days": 1},
+                    }
+                ]
+            },
         ),
         "DeleteBucket": lambda s3: s3.delete_bucket(Bucket=bucket),
     }
@@ -198,20 +246,54 @@ async def test_a_role_may_do_on_tables_what_its_repository_does_and_nothing_else
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_only_content_may_read_objects_and_only_below_its_prefix(
+async def test_only_content_may_use_objects_and_only_below_its_prefix(
     provisioned: Provisioned, content_object: str, service: str
 ) -> None:
-    bucket = provisioned.resources.bucket
+    bucket, other = provisioned.resources.bucket, "elsewhere/original"
+    calls = {}
     async with provisioned.aws.client("s3") as s3:
-        await s3.put_object(Bucket=bucket, Key="elsewhere/original", Body=b"not content")
+        await s3.put_object(Bucket=bucket, Key=other, Body=b"not content")
+        for key in (content_object, other):
+            uploads, etag = [], ""
+            for _ in range(2):
+                begun = await s3.create_multipart_upload(Bucket=bucket, Key=key)
+                sent = await s3.upload_part(
+                    Bucket=bucket, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"part"
+                )
+                uploads.append(begun["UploadId"])
+                etag = sent["ETag"]
+            calls[key] = object_calls(
+                bucket, key, to_complete=uploads[0], to_abort=uploads[1], etag=etag
+            )
     async with client_of(provisioned, await assume(provisioned, service), "s3") as s3:
-        below = object_calls(bucket, content_object)
-        beside = object_calls(bucket, "elsewhere/original")
         assert {
-            name for name, call in below.items() if await is_allowed(call(s3))
+            name for name, call in calls[content_object].items() if await is_allowed(call(s3))
         } == ALLOWED_ON_OBJECTS[service]
-        assert {name for name, call in beside.items() if await is_allowed(call(s3))} == set()
+        assert {name for name, call in calls[other].items() if await is_allowed(call(s3))} == set()
         assert not await is_allowed(s3.list_buckets())
+
+
+@pytest.mark.parametrize(
+    ("service", "key", "status"),
+    [
+        ("content_delivery", "content/form", 204),
+        ("content_delivery", "elsewhere/form", 403),
+        ("course_catalog", "content/form", 403),
+        ("progress_tracking", "content/form", 403),
+    ],
+)
+async def test_a_signed_form_is_worth_what_its_signer_may(
+    provisioned: Provisioned, service: str, key: str, status: int
+) -> None:
+    bucket = provisioned.resources.bucket
+    async with client_of(provisioned, await assume(provisioned, service), "s3") as s3:
+        signed = await s3.generate_presigned_post(bucket, key, ExpiresIn=60)
+    form = aiohttp.MultipartWriter("form-data")
+    for name, value in (*signed["fields"].items(), ("file", "bytes")):
+        form.append(value).set_content_disposition("form-data", name=name)
+    url = f"{provisioned.resources.endpoint_url}/{bucket}"
+    async with aiohttp.ClientSession() as http, http.post(url, data=form) as response:
+        assert response.status == status
 
 
 @pytest.mark.parametrize("service", SERVICES)

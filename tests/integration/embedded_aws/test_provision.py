@@ -76,10 +76,19 @@ async def test_the_bucket_is_private(provisioned: Provisioned) -> None:
         assert set(block["PublicAccessBlockConfiguration"].values()) == {True}
         cors = await s3.get_bucket_cors(Bucket=bucket)
     assert cors["CORSRules"][0]["AllowedOrigins"] == [PLAYER_ORIGIN]
-    assert cors["CORSRules"][0]["AllowedMethods"] == ["GET", "HEAD"]
+    assert cors["CORSRules"][0]["AllowedMethods"] == ["GET", "HEAD", "PUT", "POST"]
     url = f"{provisioned.resources.endpoint_url}/{bucket}/content/private"
     async with aiohttp.ClientSession() as http, http.get(url) as response:
         assert response.status == 403
+
+
+async def test_abandoned_uploads_in_parts_are_given_up(provisioned: Provisioned) -> None:
+    """The rule is there; MiniStack carries none out."""
+    async with provisioned.aws.client("s3") as s3:
+        rules = await s3.get_bucket_lifecycle_configuration(Bucket=provisioned.resources.bucket)
+    (rule,) = rules["Rules"]
+    assert (rule["Status"], rule["Filter"]["Prefix"]) == ("Enabled", "content/")
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
 
 
 async def test_a_player_of_the_allow_list_may_read_ranges(provisioned: Provisioned) -> None:

@@ -20,6 +20,7 @@ from libs.aws import (
     Signer,
     open_clients,
     presign,
+    presign_post,
 )
 from libs.aws._credentials import Credentials
 from libs.aws._settings import s3_config
@@ -198,7 +199,7 @@ async def test_urls_are_botocores(endpoint: str | None, bucket: str, token: str 
         aws_session_token=token,
         region_name="eu-west-1",
     )
-    calls: list[tuple[PresignedMethod, dict[str, str]]] = [
+    calls: list[tuple[PresignedMethod, dict[str, str | int]]] = [
         ("get_object", {"Key": "plain.mp4"}),
         ("head_object", {"Key": "plain.mp4"}),
         ("get_object", {"Key": "a/b c/ä+=&?#%~.mp4"}),
@@ -213,6 +214,8 @@ async def test_urls_are_botocores(endpoint: str | None, bucket: str, token: str 
         ),
         ("get_object", {"Key": "k", "VersionId": "v/1+="}),
         ("head_object", {"Key": "k", "VersionId": "v/1+="}),
+        ("upload_part", {"Key": "a b/ü", "UploadId": "u/1+=~ ", "PartNumber": 10_000}),
+        ("upload_part", {"Key": "k", "PartNumber": 1, "UploadId": "u", "ContentLength": 5_242_880}),
     ]
     async with session.client("s3", config=s3_config(SETTINGS), endpoint_url=endpoint) as client:
         for method, params in calls:
@@ -222,13 +225,86 @@ async def test_urls_are_botocores(endpoint: str | None, bucket: str, token: str 
             signed_at = parse_qs(urlsplit(theirs).query)["X-Amz-Date"][0]
             ours = presign(
                 method,
-                {"Bucket": bucket, **params},
+                {"Bucket": bucket, **{name: str(value) for name, value in params.items()}},
                 expires_seconds=777,
                 endpoint=S3Endpoint(client.meta.endpoint_url, client.meta.region_name),
                 signer=Signer(ACCESS_KEY, SECRET_KEY, token, None),
                 now=datetime.strptime(signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
             )
             assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket"),
+    [
+        (None, "media"),
+        (None, "media.with.dots"),
+        ("http://127.0.0.1:4566", "media"),
+        ("http://storage.test:9000", "media"),
+        ("https://storage.test", "media.with.dots"),
+    ],
+)
+@pytest.mark.parametrize("token", [None, "session/token+="])
+@pytest.mark.usefixtures("_sdk_environment")
+async def test_forms_are_botocores(endpoint: str | None, bucket: str, token: str | None) -> None:
+    session = aioboto3.Session(
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        aws_session_token=token,
+        region_name="eu-west-1",
+    )
+    fields = {
+        "Content-Type": "video/mp4",
+        "x-amz-checksum-algorithm": "SHA256",
+        "x-amz-checksum-sha256": "A" * 43 + "=",
+    }
+    conditions = [*({name: value} for name, value in fields.items())]
+    ranged = ["content-length-range", 7, 7]
+    async with session.client("s3", config=s3_config(SETTINGS), endpoint_url=endpoint) as client:
+        for key in ("plain.mp4", "a/b c/ä+=&?#%~\"'.mp4"):
+            theirs = await client.generate_presigned_post(
+                bucket,
+                key,
+                Fields=dict(fields),
+                Conditions=[*conditions, ranged],
+                ExpiresIn=777,
+            )
+            ours = presign_post(
+                bucket,
+                key,
+                fields=fields,
+                conditions=[*conditions, ["content-length-range", 7, 7]],
+                expires_seconds=777,
+                endpoint=S3Endpoint(client.meta.endpoint_url, client.meta.region_name),
+                signer=Signer(ACCESS_KEY, SECRET_KEY, token, None),
+                now=datetime.strptime(theirs["fields"]["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(
+                    tzinfo=UTC
+                ),
+            )
+            assert (ours.url, ours.fields) == (theirs["url"], theirs["fields"])
+            assert ours.fields["policy"] not in repr(ours)
+
+
+async def test_the_same_instant_gives_the_same_url(aws: FaultServer) -> None:
+    async with clients() as opened:
+        earlier = NOW - timedelta(minutes=3)
+        first, second = (
+            opened.s3.presign("get_object", {"Bucket": "b", "Key": "k"}, 60, issued_at=earlier)
+            for _ in range(2)
+        )
+        form = opened.s3.presign_post(
+            "b", "k", fields={}, conditions=[], expires_seconds=60, issued_at=earlier
+        )
+    assert first == second
+    assert parse_qs(urlsplit(first).query)["X-Amz-Date"] == ["20260102T030105Z"]
+    assert form.fields["x-amz-date"] == "20260102T030105Z"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 604_801])
+async def test_a_form_s_life_that_s3_would_refuse(aws: FaultServer, seconds: int) -> None:
+    async with clients() as opened:
+        with pytest.raises(ValueError, match="lives"):
+            opened.s3.presign_post("b", "k", fields={}, conditions=[], expires_seconds=seconds)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 604_801])

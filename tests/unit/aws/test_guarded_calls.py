@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -573,6 +574,65 @@ async def test_s3_objects(aws: FaultServer) -> None:
         ("GET", "/media/a/b"),
     ]
     assert aws.requests[0].body == b"0123"
+
+
+async def test_multipart_uploads(aws: FaultServer) -> None:
+    def document(name: str, members: str) -> Behaviour:
+        return s3_answer(
+            f"<?xml version='1.0'?><{name}>{members}</{name}>".encode(),
+            headers={"Content-Type": "application/xml"},
+        )
+
+    aws.then(
+        document("InitiateMultipartUploadResult", "<UploadId>u-1</UploadId>"),
+        s3_answer(headers={"ETag": '"p1"'}),
+        document(
+            "ListPartsResult",
+            "<IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><Size>4</Size>"
+            "<ETag>&quot;p1&quot;</ETag></Part>",
+        ),
+        document("CompleteMultipartUploadResult", "<ETag>&quot;e-1&quot;</ETag>"),
+    )
+    upload: dict[str, Any] = {"Bucket": "media", "Key": "secret-name.mp4", "UploadId": "u-1"}
+    emitters: list[InMemoryEmitter] = []
+    async with platform(emitter_of=emitters) as lyceum:
+        created = await lyceum.s3.create_multipart_upload(
+            Bucket="media", Key="secret-name.mp4", ContentType="video/mp4"
+        )
+        assert created["UploadId"] == "u-1"
+        await lyceum.s3.upload_part(**upload, PartNumber=1, Body=b"0123")
+        (part,) = (await lyceum.s3.list_parts(**upload))["Parts"]
+        assert (part["PartNumber"], part["Size"], part["ETag"]) == (1, 4, '"p1"')
+        completed = await lyceum.s3.complete_multipart_upload(
+            **upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": '"p1"'}]}
+        )
+        assert completed["ETag"] == '"e-1"'
+    assert [request.method for request in aws.requests] == ["POST", "PUT", "GET", "POST"]
+    assert aws.requests[1].body == b"0123"
+    spans = [span for span in emitters[0].spans if span.kind == "aws"]
+    assert [span.name.removeprefix("S3.") for span in spans] == [
+        "CreateMultipartUpload",
+        "UploadPart",
+        "ListParts",
+        "CompleteMultipartUpload",
+    ]
+    assert "secret-name" not in repr([span.attributes for span in spans])
+
+
+async def test_an_upload_that_is_gone(aws: FaultServer) -> None:
+    aws.otherwise = s3_error("NoSuchUpload", status=404)
+    upload = {"Bucket": "media", "Key": "k", "UploadId": "u-1"}
+    async with platform() as lyceum:
+        calls: list[tuple[str, dict[str, object]]] = [
+            ("list_parts", {}),
+            ("complete_multipart_upload", {"MultipartUpload": {"Parts": []}}),
+            ("abort_multipart_upload", {}),
+        ]
+        for method, extra in calls:
+            with pytest.raises(NotFound) as caught:
+                await getattr(lyceum.s3, method)(**upload, **extra)
+            assert caught.value.code == "NoSuchUpload"
+            assert classify(caught.value) is Outcome.SUCCESS
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,10 @@ async def test_the_original_by_default() -> None:
     url = urlsplit(delivery.url)
     assert url.path == f"/{SECRET_KEY}"
     query = parse_qs(url.query)
-    assert query["X-Amz-Expires"] == ["1200"]
+    assert query["X-Amz-Expires"] == ["1500"]
     assert query["X-Amz-Date"] == ["20260301T120000Z"]
     assert query["response-content-type"] == ["video/mp4"]
+    assert query["response-cache-control"] == ["private, max-age=1500, immutable"]
     assert query["response-content-disposition"] == ['inline; filename="Mangroves at low tide.mp4"']
 
 
@@ -72,12 +73,33 @@ async def test_each_track_has_a_url_of_its_own() -> None:
     english, portuguese = delivery.captions
     assert urlsplit(english.url).path == "/content/c-1/mangrove.en.vtt"
     assert parse_qs(urlsplit(portuguese.url).query) == {
+        "response-cache-control": ["private, max-age=1500, immutable"],
         "response-content-disposition": ['inline; filename="Mangroves at low tide.pt-BR.vtt"'],
         "response-content-type": ["text/vtt; charset=utf-8"],
         "X-Amz-Date": ["20260301T120000Z"],
-        "X-Amz-Expires": ["1200"],
+        "X-Amz-Expires": ["1500"],
         "X-Amz-Signature": ["0" * 64],
     }
+
+
+async def test_everybody_gets_the_same_urls_within_a_window() -> None:
+    moments = [NOW + timedelta(seconds=seconds) for seconds in (0, 299, 300)]
+    delivered = []
+    for moment in moments:
+        repository = MemoryContentRepository()
+        repository.rows["c-1"] = encode(ready())
+        delivery = ContentDelivery(
+            contents=repository,
+            objects=MemoryObjectStore(credentials_expire_at=lambda: NOW + timedelta(hours=1)),
+            clock=lambda moment=moment: moment,  # type: ignore[misc]
+        )
+        delivered.append(
+            await delivery.deliver("c-1", rendition=None, disposition=Disposition.INLINE)
+        )
+    first, last, next_window = delivered
+    assert first.url == last.url != next_window.url
+    assert [track.url for track in first.captions] == [track.url for track in last.captions]
+    assert last.window.expires_at - moments[1] >= timedelta(minutes=20)
 
 
 async def test_nothing_outlives_the_credentials() -> None:

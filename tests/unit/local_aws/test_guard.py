@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.embedded_aws._guard import Guard, Message, Receive, Scope, Send
+from deploy.local.embedded_aws._asgi import Message, Receive, Scope, Send
+from deploy.local.embedded_aws._guard import Guard
 
 PORT = 4566
 HOST = "127.0.0.1:4566"
@@ -76,6 +77,7 @@ async def ask(
     headers: Sequence[tuple[str, str]] = (),
     http_version: str = "1.1",
     forwarding_ports: frozenset[int] = frozenset(),
+    body: Sequence[bytes] = (b"",),
 ) -> Answer:
     application = application or Application()
     guard = Guard(
@@ -99,7 +101,13 @@ async def ask(
         "headers": [(name.encode(), value.encode()) for name, value in sent],
     }
     answer = Answer()
-    await guard(scope, _receive, answer.take)
+    chunks = list(body)
+
+    async def receive() -> Message:
+        chunk = chunks.pop(0) if chunks else b""
+        return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+    await guard(scope, receive, answer.take)
     return answer
 
 
@@ -344,6 +352,204 @@ async def test_a_page_of_another_origin_may_not_write(method: str, intended: str
     )
     assert answer.status == 403
     assert application.reached == []
+
+
+PART = f"{PRESIGNED}&partNumber=1&uploadId=u"
+
+
+@pytest.mark.parametrize(("method", "intended"), [("PUT", None), ("OPTIONS", "PUT")])
+async def test_a_page_that_the_bucket_names_may_upload_a_part(
+    method: str, intended: str | None
+) -> None:
+    origin = "http://studio.example"
+    headers = [("Origin", origin)]
+    if intended:
+        headers.append(("Access-Control-Request-Method", intended))
+    for allowed, status in ((origin, 200), ("http://another.example", 403)):
+        answer = await ask(
+            application=Application(allowed_origin=allowed),
+            method=method,
+            path="/b/k",
+            query=PART,
+            headers=headers,
+            authorization=None,
+        )
+        assert answer.status == status
+
+
+# --- forms ------------------------------------------------------------------------------------------
+
+FIELDS = (
+    ("Content-Type", "video/mp4"),
+    ("key", "content/c/1"),
+    ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
+    ("x-amz-credential", "AKIAEXAMPLE/20260102/us-east-1/s3/aws4_request"),
+    ("x-amz-date", "20260102T030405Z"),
+    ("policy", "e30="),
+    ("x-amz-signature", "0" * 64),
+    ("file", "bytes"),
+)
+IS_FORM = ("Content-Type", "multipart/form-data; boundary=frontier")
+
+
+def form(fields: Sequence[tuple[str, str]]) -> bytes:
+    parts = [
+        f'--frontier\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields
+    ]
+    return ("".join(parts) + "--frontier--\r\n").encode()
+
+
+async def send_form(
+    fields: Sequence[tuple[str, str]] = FIELDS,
+    *,
+    path: str = "/bucket",
+    query: str = "",
+    headers: Sequence[tuple[str, str]] = (IS_FORM,),
+    application: Application | None = None,
+    body: Sequence[bytes] | None = None,
+) -> Answer:
+    return await ask(
+        application=application,
+        path=path,
+        query=query,
+        headers=headers,
+        authorization=None,
+        body=[form(fields)] if body is None else body,
+    )
+
+
+def changed(**values: str | None) -> list[tuple[str, str]]:
+    """The fields with others in the place of some, in the same order; None leaves a field out."""
+    names = {name.replace("_", "-"): value for name, value in values.items()}
+    return [(name, value) for name, old in FIELDS if (value := names.get(name, old)) is not None]
+
+
+async def test_a_signed_form_reaches_the_bucket_whole() -> None:
+    class Reader(Application):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = b""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            more = True
+            while more:
+                message = await receive()
+                self.body += message["body"]
+                more = message["more_body"]
+            await super().__call__(scope, receive, send)
+
+    whole = form(FIELDS)
+    application = Reader()
+    pieces = [whole[:100], whole[100:101], whole[101:]]
+    answer = await send_form(application=application, body=pieces)
+    assert answer.status == 200
+    assert application.body == whole
+
+
+def key_of(key: str) -> str:
+    return f"{key}/20260102/us-east-1/s3/aws4_request"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        FIELDS[-1:],  # no key at all
+        [("key", "planted"), ("file", "bytes")],
+        *([entry for entry in FIELDS if entry[0] != name] for name, _ in FIELDS[1:]),
+        changed(x_amz_credential=key_of("test")),
+        changed(x_amz_credential=key_of("000000000000")),
+        changed(x_amz_credential=key_of("ROOTKEY")),
+        changed(x_amz_credential=key_of("")),
+        changed(x_amz_credential="AKIAEXAMPLE/20260102/us-east-1/dynamodb/aws4_request"),
+        changed(x_amz_credential="AKIAEXAMPLE"),
+        changed(x_amz_credential=key_of("te${filename}")),
+        changed(key="content/${filename}"),
+        changed(x_amz_algorithm="AWS4-ECDSA-P256-SHA256"),
+        # MiniStack obeys the last of several, wherever it stands.
+        [*FIELDS[:-1], ("x-amz-credential", key_of("test")), FIELDS[-1]],
+        [*FIELDS, ("x-amz-credential", key_of("test"))],
+        [*FIELDS, ("X-AMZ-CREDENTIAL", key_of("test"))],
+        [("AWSAccessKeyId", "test"), *FIELDS],
+        [("signature", "0"), *FIELDS],
+        [("acl", "public-read"), *FIELDS],
+        [("success_action_redirect", "http://outside.example"), *FIELDS],
+        [("x-amz-meta-a", "b"), *FIELDS],
+        [*FIELDS[:-1], ("file", "one"), ("file", "two")],
+    ],
+    ids=lambda fields: "&".join(f"{name}={value[:12]}" for name, value in fields)[-60:],
+)
+async def test_a_form_that_is_not_plain_is_refused(fields: Sequence[tuple[str, str]]) -> None:
+    application = Application()
+    answer = await send_form(fields, application=application)
+    assert answer.status == 403
+    assert application.reached == []
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "headers"),
+    [
+        ("/bucket/key", "", [IS_FORM]),
+        ("/", "", [IS_FORM]),
+        ("/Bucket", "", [IS_FORM]),
+        ("/_ministack/reset", "", [IS_FORM]),
+        ("/bucket", "delete", [IS_FORM]),
+        ("/bucket", "", [IS_FORM, ("X-Amz-Target", "DynamoDB_20120810.Scan")]),
+        ("/bucket", "", [("Content-Type", "application/x-www-form-urlencoded")]),
+        ("/bucket", "", [("Content-Type", "multipart/form-data")]),
+        ("/bucket", "", [IS_FORM, ("Content-Type", "text/plain")]),
+        ("/bucket", "", []),
+    ],
+)
+async def test_a_form_elsewhere_or_of_another_kind_is_refused(
+    path: str, query: str, headers: Sequence[tuple[str, str]]
+) -> None:
+    application = Application()
+    answer = await send_form(path=path, query=query, headers=headers, application=application)
+    assert answer.status == 403
+    assert application.reached == []
+
+
+async def test_a_form_without_end_is_refused() -> None:
+    application = Application()
+    piece = b"x" * (1 << 20)
+    answer = await send_form(application=application, body=[piece] * 129)
+    assert answer.status == 403
+    assert application.reached == []
+
+
+@pytest.mark.parametrize(("method", "intended"), [("POST", None), ("OPTIONS", "POST")])
+async def test_a_page_that_the_bucket_names_may_send_a_form(
+    method: str, intended: str | None
+) -> None:
+    origin = "http://studio.example"
+    headers = [("Origin", origin), IS_FORM]
+    if intended:
+        headers = [("Origin", origin), ("Access-Control-Request-Method", intended)]
+    for allowed, status in ((origin, 200), ("*", 403), ("http://another.example", 403)):
+        answer = await ask(
+            application=Application(allowed_origin=allowed),
+            method=method,
+            path="/bucket",
+            headers=headers,
+            authorization=None,
+            body=[form(FIELDS)],
+        )
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("intended", ["PUT", "DELETE", "GET"])
+async def test_no_other_preflight_needs_no_key(intended: str) -> None:
+    answer = await ask(
+        method="OPTIONS",
+        path="/bucket",
+        headers=[
+            ("Origin", "http://studio.example"),
+            ("Access-Control-Request-Method", intended),
+        ],
+        authorization=None,
+    )
+    assert answer.status == 403
 
 
 async def test_web_sockets_are_refused() -> None:

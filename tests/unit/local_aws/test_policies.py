@@ -37,6 +37,13 @@ ACTIONS = {
     "get_object_range": "s3:GetObject",
     "head_object": "s3:GetObject",
     "put_object": "s3:PutObject",
+    # An upload in parts is begun, sent and completed with the right to put.
+    "create_multipart_upload": "s3:PutObject",
+    "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
+    "presign_post": "s3:PutObject",
+    "list_parts": "s3:ListMultipartUploadParts",
+    "abort_multipart_upload": "s3:AbortMultipartUpload",
 }
 # A transaction is authorized as the single-item actions in it.
 ACTIONS_IN_TRANSACTIONS = {
