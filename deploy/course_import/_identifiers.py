@@ -1,8 +1,8 @@
-"""Ids of Lyceum for what OLX names: always the same for the same course, never the same for two.
+"""What is derived of the names that Open edX gives: always the same for one, never for two.
 
-Ids of content are unique on the whole platform, url_names only among a course's elements of one
-category. So an id is made of the course (ten digits of a hash of organisation, course and run),
-the category and the url_name where that has the characters of an id, a hash of it where not.
+A course is known by organisation, number and run; its slug and its tag are made of them. The ids of
+sections, which are the author's to choose, are made of url_names: an id keeps the url_name where that
+has the characters of an id, and carries a hash of it where not.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ class CourseKey:
         return f"{words[: MAX_SLUG - _DIGITS - 1].strip('-')}-{self.digest}".lstrip("-")
 
     @property
-    def course_id(self) -> str:
-        """The id of the course; nothing else of it has this form."""
-        room = MAX_LENGTH - _DIGITS - 1
-        return f"{self.slug[:room].strip('-')}-{self.digest}"
+    def tag(self) -> str:
+        """The tag by which a course that was imported is found again."""
+        return f"olx-{self.digest}"
 
 
 def identifier(key: CourseKey, category: str, name: str) -> str:

@@ -85,7 +85,7 @@ class _Made:
 class _Draft:
     """An item that has its place, but neither weight nor body yet: links in it need all places."""
 
-    kind: str  # page, video, quiz, task: what its id is made with
+    kind: str  # page, video, quiz, task: what its key is made with
     name: str
     title: str
     type: str
@@ -105,6 +105,7 @@ class _Part:
     title: str
     where: tuple[str, ...]
     sources: tuple[str, ...]
+    above: tuple[str, ...] = ()
     drafts: list[_Draft] = field(default_factory=list)
 
 
@@ -126,6 +127,8 @@ class _Mapping:
         parts = [part for chapter in self._course.root.children for part in self._chapter(chapter)]
         parts += self._own_pages()
         weights = self._weights(parts)
+        for part in parts:
+            self._can_be_linked(part)
         sections = []
         for part in parts:
             items = tuple(self._item(draft, weights) for draft in part.drafts)
@@ -133,8 +136,7 @@ class _Mapping:
                 self._levels += part.sources
                 continue
             title = self._title(part.title, part.block.key, part.where)
-            own = self._id("section", part.block.name)
-            sections.append(Section(own, title, items, part.sources))
+            sections.append(Section(self._section_id(part), title, items, part.sources))
         self._whole_course()
         return self._document(tuple(sections))
 
@@ -157,7 +159,9 @@ class _Mapping:
                 continue
             own = block.title or block.name
             whole = title if own == title else f"{title}: {own}"
-            yield self._sequential(block, whole, (title, own))
+            part = self._sequential(block, whole, (title, own))
+            part.above = (chapter.name,)
+            yield part
 
     def _sequential(self, block: Block, title: str, where: tuple[str, ...]) -> _Part:
         self._restricted(block, where)
@@ -178,18 +182,18 @@ class _Mapping:
         for block in self._components(unit, where):
             if block.category in _QUIZZES:
                 if not problems:
-                    pieces.append(Piece(block, mark=self._id("quiz", unit.name)))
+                    pieces.append(Piece(unit, is_mark=True))
                     drafts.append(_Draft("quiz", unit.name, title, "quiz", where, (), _not_made))
                 problems.append(block)
             elif block.category in _TASKS:
-                pieces.append(Piece(block, mark=self._id("task", block.name)))
+                pieces.append(Piece(block, is_mark=True))
                 drafts.append(self._task(block, block.title or title, where))
             elif block.category == "video":
                 video = self._video(block, block.title or title, where)
                 if video is None:
                     pieces.append(Piece(block, self._link_to(block, title), is_source=False))
                 else:
-                    pieces.append(Piece(block, mark=self._id("video", block.name)))
+                    pieces.append(Piece(block, is_mark=True))
                     drafts.append(video)
                 pieces += _saved_beside(block)
             else:
@@ -197,12 +201,8 @@ class _Mapping:
         drafts = [
             self._quiz(draft, problems) if draft.kind == "quiz" else draft for draft in drafts
         ]
-        if any(not piece.mark for piece in pieces):
+        if any(not piece.is_mark for piece in pieces):
             drafts.insert(0, self._reading("page", unit.name, title, pieces, where))
-        for draft in drafts:
-            own = self._id(draft.kind, draft.name)
-            for name in (unit.name, *(source.partition("/")[2] for source in draft.sources)):
-                self._targets.setdefault(name, own)
         return drafts
 
     def _components(self, parent: Block, where: tuple[str, ...]) -> Iterator[Block]:
@@ -267,7 +267,9 @@ class _Mapping:
             seconds = max(60, round(made.words / WORDS_PER_MINUTE) * 60)
             return _Made(body, min(seconds, MAX_DURATION), made.findings)
 
-        sources = tuple(piece.block.key for piece in pieces if piece.is_source and not piece.mark)
+        sources = tuple(
+            piece.block.key for piece in pieces if piece.is_source and not piece.is_mark
+        )
         return _Draft(kind, name, title, "reading", where, sources, make)
 
     def _video(self, block: Block, title: str, where: tuple[str, ...]) -> _Draft | None:
@@ -409,7 +411,7 @@ class _Mapping:
         made = draft.make()
         self._findings += made.findings
         return Item(
-            id=self._id(draft.kind, draft.name),
+            key=f"{draft.kind}/{draft.name}",
             title=self._title(draft.title, f"{draft.kind}/{draft.name}", draft.where),
             type=draft.type,
             body=made.body,
@@ -465,7 +467,7 @@ class _Mapping:
         if self._choices.level is None:
             self._note("assumed", subject, (), "level: beginner (--level says another)")
         return Plan(
-            course_id=course.key.course_id,
+            key=course.key,
             slug=course.key.slug,
             title=self._title(title, subject, ()),
             short_description=self._cut(short, MAX_SHORT_DESCRIPTION, subject),
@@ -541,8 +543,14 @@ class _Mapping:
 
     # Rules that hold everywhere
 
-    def _id(self, kind: str, name: str) -> str:
-        return identifier(self._course.key, kind, name)
+    def _section_id(self, part: _Part) -> str:
+        return identifier(self._course.key, "section", part.block.name)
+
+    def _can_be_linked(self, part: _Part) -> None:
+        """Makes the section what a link to anything in it leads to."""
+        if part.drafts:
+            for name in (*part.above, *(block.name for block in part.block.walk())):
+                self._targets.setdefault(name, self._section_id(part))
 
     def _is_hidden(self, block: Block, where: tuple[str, ...]) -> bool:
         if not block.staff_only:

@@ -19,14 +19,15 @@ from deploy.course_import._reading import MAX_DOCUMENT_BYTES, Fragment, Rewriter
 class Piece:
     """A piece of a page.
 
-    `text` is an author's HTML; or `note`, words of a component that has no counterpart; or `mark`, the
-    id of an item that has. Links that come with a video are HTML as well, with nothing of its own.
+    `text` is an author's HTML; or `note`, words of a component that has no counterpart; or it is the
+    mark of an item that follows in the outline. `is_source` is what the component becomes; the links
+    that come with a video are not.
     """
 
     block: Block
     text: str = ""
     note: str | None = None
-    mark: str = ""
+    is_mark: bool = False
     is_source: bool = True
 
 
@@ -49,8 +50,9 @@ def compose(
     room = MAX_DOCUMENT_BYTES
     for piece in pieces:
         name = html.escape(piece.block.title or title, quote=False)
-        if piece.mark:
-            parts.append(f'<p><a data-content-id="{piece.mark}">▸ {name}</a></p>')
+        if piece.is_mark:
+            # Without a link: an item's id is the service's, known only once this page is sent.
+            parts.append(f"<p>▸ {name}</p>")
         elif piece.note is not None:
             words += len(piece.note.split())
             said = f"<p>{html.escape(piece.note, quote=False)}</p>" if piece.note else ""

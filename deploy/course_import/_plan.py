@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from deploy.course_import._findings import Finding
+from deploy.course_import._identifiers import CourseKey
 
 MAX_TITLE = 200
 MAX_SHORT_DESCRIPTION = 500
@@ -64,9 +65,13 @@ class Captions:
 
 @dataclass(frozen=True)
 class Item:
-    """One item of the outline and its content; `sources` are the elements it is made of."""
+    """One item of the outline and its content.
 
-    id: str
+    `key` names it within the course, the same in every run; the id of its content is the service's.
+    `sources` are the elements it is made of.
+    """
+
+    key: str
     title: str
     type: str
     body: Body
@@ -91,7 +96,7 @@ class Section:
 class Plan:
     """A course as it is to be."""
 
-    course_id: str
+    key: CourseKey
     slug: str
     title: str
     short_description: str

@@ -118,6 +118,7 @@ class _Capa:
         self._problem = problem
         self._root = problem.block.definition
         self._stem: list[str] = []
+        self._asked = ""
         self._computed = any(
             script.get("type", "").startswith(("loncapa/", "text/python"))
             for script in self._root.iter("script")
@@ -163,7 +164,8 @@ class _Capa:
         label = response.find(".//label")
         prompt = _text(label) if label is not None else ""
         prompt = prompt or _text(response) or " ".join(" ".join(self._stem).split())
-        prompt = prompt or self._problem.block.title
+        # Several answers to one question stand behind one text, as in the row of a table.
+        prompt = self._asked = prompt or self._asked or self._problem.block.title
         if self._computed and re.search(r"\$[a-zA-Z_]", prompt):
             self._problem.unsupported.append(f"<{response.tag}> is computed by Python")
             return

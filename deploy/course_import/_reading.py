@@ -94,16 +94,16 @@ class Rewriter:
 
     Args:
         statics: the files that are put in.
-        content_id: the id of the content that an element of this url_name has become, if any.
+        section_id: the id of the section in which an element of this url_name stands, if any.
     """
 
-    def __init__(self, statics: StaticFiles, content_id: Callable[[str], str | None]) -> None:
+    def __init__(self, statics: StaticFiles, section_id: Callable[[str], str | None]) -> None:
         self._statics = statics
-        self._content_id = content_id
+        self._section_id = section_id
 
     def rewrite(self, text: str, *, room: int = MAX_DOCUMENT_BYTES) -> Fragment:
         """The fragment that `text` is; at most `room` bytes of files are put into it."""
-        parser = _Parser(self._statics, self._content_id, room)
+        parser = _Parser(self._statics, self._section_id, room)
         parser.feed(text)
         parser.close()
         return parser.finish()
@@ -127,12 +127,12 @@ def plain_text(text: str) -> str:
 
 class _Parser(HTMLParser):
     def __init__(
-        self, statics: StaticFiles, content_id: Callable[[str], str | None], room: int
+        self, statics: StaticFiles, section_id: Callable[[str], str | None], room: int
     ) -> None:
         super().__init__(convert_charrefs=True)
         self._room = room
         self._statics = statics
-        self._content_id = content_id
+        self._section_id = section_id
         self._out: list[str] = []
         self._open: list[str] = []
         self._unread: list[str] = []
@@ -256,9 +256,9 @@ class _Parser(HTMLParser):
             return [("href", url), ("download", name.rpartition("/")[2])] if url else []
         jump = _JUMP.fullmatch(address)
         if jump is not None:
-            target = self._content_id(jump[1])
+            target = self._section_id(jump[1])
             if target is not None:
-                return [("data-content-id", target)]
+                return [("data-section-id", target)]
             self._fragment.dead_links.append(address)
             return []
         if address.startswith("#"):
