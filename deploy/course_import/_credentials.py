@@ -38,22 +38,22 @@ class Credentials:
 
 
 def find_credentials(
-    token_from: str, gateway: str | None, *, state: Path, stdin: TextIO = sys.stdin
+    source: str, gateway: str | None, *, state: Path, stdin: TextIO = sys.stdin
 ) -> Credentials:
     """What `--token-from` and `--gateway` mean. Raises CredentialsError."""
-    scheme, colon, user = token_from.partition(":")
+    scheme, colon, user = source.partition(":")
     if scheme == "platform" and colon:
         if not _USER.fullmatch(user):
-            raise CredentialsError(f"--token-from {token_from}: no name of a demo user")
+            raise CredentialsError(f"--token-from {source}: no name of a demo user")
         header = state / "headers" / user
         address = gateway or _platform_gateway(state)
         return Credentials(_checked(address), lambda: _from_file(header, f"user {user}"))
     if gateway is None:
         raise CredentialsError("--gateway is missing; only --token-from platform:USER implies one")
-    if token_from == "-":
+    if source == "-":
         token = _token_in(stdin.read(_MAX_CHARACTERS + 1), "standard input")
         return Credentials(_checked(gateway), lambda: token)
-    path = Path(token_from)
+    path = Path(source)
     return Credentials(_checked(gateway), lambda: _from_file(path, str(path)))
 
 
