@@ -9,8 +9,9 @@ Knows no operation of the API.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -77,7 +78,11 @@ class Stream:
 
     size: int
     content_type: str | None
-    pieces: Callable[[], AsyncIterable[bytes]]
+    pieces: Callable[[], AsyncIterator[bytes]]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # aiohttp itself repeats a PUT whose connection was closed meanwhile: from the beginning.
+        return self.pieces()
 
 
 class Http:
@@ -126,14 +131,17 @@ class Http:
             body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
             sent.setdefault("Content-Type", "application/json")
         what = f"{method} {path}"
-        has_new_token = False
+        is_refused = False
+        used = ""
 
         async def attempt() -> Answer:
+            nonlocal used
+            used = self._token
             return await self._send(
                 method,
                 self._credentials.gateway + path,
                 params=params,
-                headers={**sent, "Authorization": f"Bearer {self._token}"},
+                headers={**sent, "Authorization": f"Bearer {used}"},
                 data=body,
                 timeout=_API_TIMEOUT,
             )
@@ -142,12 +150,10 @@ class Http:
             answer = await self._patiently(what, attempt, accept)
             if answer.status in accept:
                 return answer
-            if answer.status == 401 and not has_new_token:
+            if answer.status == 401 and not is_refused:
                 # It may have been renewed since: an import takes longer than a token lives.
-                has_new_token = True
-                token = self._new_token()
-                if token is not None:
-                    self._token = token
+                is_refused = True
+                if self._renewed(used):
                     continue
             raise _refusal(what, answer)
 
@@ -168,7 +174,7 @@ class Http:
                 method,
                 url,
                 headers=headers,
-                data=stream.pieces(),
+                data=stream,
                 timeout=_STORE_TIMEOUT,
                 skip_auto_headers=("Content-Type",),
             )
@@ -216,12 +222,12 @@ class Http:
         longest = min(FIRST_PAUSE_SECONDS * 2**number, MAX_PAUSE_SECONDS)
         return self._random.uniform(0, longest)
 
-    def _new_token(self) -> str | None:
-        try:
-            token = self._credentials.read_token()
-        except CredentialsError:
-            return None
-        return token if token != self._token else None
+    def _renewed(self, used: str) -> bool:
+        """Whether there is another token than the one that was refused."""
+        if self._token == used:
+            with contextlib.suppress(CredentialsError):
+                self._token = self._credentials.read_token()
+        return self._token != used
 
     async def _send(
         self,

@@ -317,7 +317,8 @@ class Importer:
         read = await self._all([partial(self._client.content, content_id) for content_id in likely])
         by_bytes: dict[tuple[str, str | None], list[Content]] = defaultdict(list)
         for content in read:
-            if content is not None and content.document["courseId"] == course.id:
+            # The listing may lag behind what the content itself says.
+            if content is not None and content.status in ("ready", "pending"):
                 kind = str(content.document["contentType"])
                 by_bytes[kind, content.sha256].append(content)
         for same in by_bytes.values():
