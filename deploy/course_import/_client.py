@@ -17,10 +17,9 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from deploy.course_import._http import Answer, Http, ImportStoppedError, RefusedError, Stream
-from deploy.course_import._plan import Body
+from deploy.course_import._plan import MAX_CAPTION_BYTES, Body
 
 CAPTION_KIND = "subtitles"
-MAX_CAPTION_BYTES = 256 << 10
 
 _OK = frozenset((200,))
 _STORED = frozenset((200, 201, 204))

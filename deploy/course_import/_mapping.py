@@ -26,6 +26,7 @@ from deploy.course_import._media import content_type, mp4_duration
 from deploy.course_import._olx import CHOOSERS, Block, Course, setting_of
 from deploy.course_import._pages import Piece, compose, met
 from deploy.course_import._plan import (
+    MAX_CAPTION_BYTES,
     MAX_DESCRIPTION,
     MAX_DURATION,
     MAX_INSTRUCTORS,
@@ -221,9 +222,12 @@ class _Mapping:
 
     def _own_pages(self) -> Iterator[_Part]:
         """The course's own pages, as a last section that nobody has to read."""
-        root = _around("sequential", "pages", "Pages", [])
+        root = _around("sequential", "~pages", "Pages", [])
         part = _Part(root, "Pages", (), ())
         for slug, name, text in self._course.pages:
+            if any(draft.name == slug for draft in part.drafts):
+                self._note("duplicate", f"static_tab/{slug}")
+                continue
             pieces = [Piece(_around("static_tab", slug, name, []), text)]
             draft = self._reading("tab", slug, name, pieces, (name,))
             draft.required = False
@@ -305,6 +309,8 @@ class _Mapping:
         for address in found:
             name = self._statics.name_of(address)
             file = self._statics.find(name) if name else None
+            if file is not None and not self._statics.files[file]:
+                file = None  # an empty file is none
             if name and file is None:
                 self._note("missing_file", block.key, where, name)
             if name is None and scheme_of(address) in ("http", "https"):
@@ -359,6 +365,10 @@ class _Mapping:
             except (CaptionsError, ArchiveError) as error:
                 note("captions", str(error))
                 continue
+            size = len(to_webvtt(cues))
+            if size > MAX_CAPTION_BYTES:
+                note("captions", f"{file}: {size} bytes of captions, above {MAX_CAPTION_BYTES}")
+                continue
             yield tag, cues
 
     def _quiz(self, draft: _Draft, blocks: list[Block]) -> _Draft:
@@ -403,7 +413,7 @@ class _Mapping:
             findings = met(self._rewriter.rewrite(text), block.key, where)
             return _Made(Body.made(HTML, content(), content), findings=tuple(findings))
 
-        return _Draft("task", block.name, title, "assignment", where, (block.key,), make)
+        return _Draft("task", block.key, title, "assignment", where, (block.key,), make)
 
     # Items
 

@@ -145,7 +145,7 @@ class _Reader:
         element = pointer
         if not len(pointer) and f"course/{_path(run)}.xml" in self._source.files:
             element = self._document(f"course/{_path(run)}.xml")
-        elif not len(pointer):
+        elif _is_pointer(pointer) or not len(pointer.attrib):
             raise OlxError(f"there is no course/{_path(run)}.xml, to which course.xml points")
         settings = self._policies(run)
         attributes = {**pointer.attrib, **element.attrib, **self._policy.get(f"course/{run}", {})}
@@ -191,7 +191,7 @@ class _Reader:
             # Its place is all that tells it from its siblings.
             name = f"{parent.name}_{tag}_{self._unnamed}"
         if (tag, name) in self._seen:
-            self._trouble(tag, name, where, "duplicate", "it stands a second time in the course")
+            self._duplicate(element, tag, name, where)
             return
         self._seen.add((tag, name))
         self._blocks += 1
@@ -215,6 +215,18 @@ class _Reader:
                 return
         parent.children.append(block)
         self._children(block, where, depth=depth + 1)
+
+    def _duplicate(
+        self, element: Element, tag: str, name: str, where: tuple[str, ...]
+    ) -> None:
+        """What stands a second time is not read, and neither is what stands inside it."""
+        self._trouble(tag, name, where, "duplicate", "it stands a second time in the course")
+        if tag in LEVELS or tag in CHOOSERS:
+            for inner in element.iter():
+                inner_name = inner.get("url_name") or inner.get("slug")
+                if inner is not element and inner_name:
+                    reason = f"it stands inside {tag}/{name}, which stands a second time"
+                    self._trouble(inner.tag, inner_name, where, "duplicate", reason)
 
     def _definition(self, tag: str, name: str, where: tuple[str, ...]) -> Element | None:
         path = f"{tag}/{_path(name)}.xml"

@@ -146,7 +146,9 @@ class _Parser(HTMLParser):
         return self._fragment
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in reversed(attrs)}
+        attributes: dict[str, str] = {}
+        for name, value in attrs:
+            attributes.setdefault(name, value or "")  # the first one counts (WHATWG, 13.2.5.33)
         if tag in ("iframe", "object", "embed"):
             self._frame(tag, attributes)
         if tag in _UNREAD:

@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,7 @@ class AuthoringApis:
         self._part_bytes = part_bytes
         self._keys: dict[str, tuple[str, str]] = {}
         self._numbers = itertools.count(1)
-        self._contracts = {
-            name: Contract(ROOT / "services" / name / "openapi.yaml")
-            for name in ("course_catalog", "content_delivery")
-        }
+        self._contracts = {name: _contract(name) for name in ("course_catalog", "content_delivery")}
         self._store_requests = 0
 
     def app(self) -> web.Application:
@@ -591,6 +589,12 @@ class AuthoringApis:
             self.signatures_end_after = None
             return True
         return False
+
+
+@cache
+def _contract(service: str) -> Contract:
+    """Read once: that takes a second."""
+    return Contract(ROOT / "services" / service / "openapi.yaml")
 
 
 def answer(
