@@ -177,6 +177,27 @@ async def test_a_course_arrives_whole(desk: Desk) -> None:
     assert video.tracks["en"] == to_webvtt(cues_of(srt, "x"))
 
 
+async def test_an_export_is_imported_completely_and_then_not_again(
+    desk: Desk, every_export: Path
+) -> None:
+    outcome = await desk.run(every_export)
+    assert desk.course["status"] == "published"
+    wanted = items_of(every_export)
+    for shown, (item, body) in zip(desk.outline_items(), wanted, strict=True):
+        assert desk.apis.bytes_of(shown["contentId"]) == body, item.key
+    with open_source(every_export) as source:
+        course = read_course(source)
+        plan = plan_course(course)
+    known = set(plan.sources) | {finding.subject for finding in plan.findings}
+    known |= {source for section in plan.sections for source in section.sources}
+    known |= {source for item in plan.items() for source in item.sources}
+    assert {block.key for block in course.root.walk()} - known == set()
+    assert not outcome.comparison.nothing
+    desk.apis.requests.clear()
+    assert (await desk.run(every_export)).comparison.nothing
+    assert not desk.apis.changes
+
+
 async def test_a_second_run_changes_nothing(desk: Desk) -> None:
     await desk.run()
     desk.apis.requests.clear()
