@@ -32,6 +32,8 @@ _NAMESPACE = uuid.UUID("6f6c7820-696d-706f-7274-000000000001")
 _MAX_ROUNDS = 200
 _MAX_CHECKS = 600
 _MAX_SIGNATURES = 3
+_MAX_STALE = 5
+_STALE_SECONDS = 2.0
 
 Ticket = Mapping[str, Any]
 """How to send bytes: the `upload` of the API's ticket."""
@@ -265,13 +267,25 @@ class Client:
         )
 
     async def captions(self, content_id: str) -> dict[str, bytes | None]:
-        """The tracks of ready content by language; None for one that can not be read."""
-        document = (await self._http.api("GET", f"/content/{quote(content_id)}")).document
-        return {
-            str(track["language"]): await self._http.fetch(track["url"], limit=MAX_CAPTION_BYTES)
-            for track in document["captions"]
-            if track["kind"] == CAPTION_KIND
-        }
+        """The tracks of ready content by language; None for one that can not be read.
+
+        The service may give out for some seconds what it had read before a track was replaced,
+        whose object is gone by then: so it is asked again.
+        """
+        tracks: dict[str, bytes | None] = {}
+        for _ in range(_MAX_STALE):
+            document = (await self._http.api("GET", f"/content/{quote(content_id)}")).document
+            tracks = {
+                str(track["language"]): await self._http.fetch(
+                    track["url"], limit=MAX_CAPTION_BYTES
+                )
+                for track in document["captions"]
+                if track["kind"] == CAPTION_KIND
+            }
+            if None not in tracks.values():
+                break
+            await self._sleep(_STALE_SECONDS)
+        return tracks
 
     async def delete(self, content_id: str) -> None:
         """Deletes content; it can be restored for a while."""

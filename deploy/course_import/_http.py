@@ -24,6 +24,8 @@ from deploy.course_import._credentials import Credentials, CredentialsError
 MAX_ATTEMPTS = 7
 MAX_PAUSE_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.5
+# A key is held for a while by a request whose client was killed before it was answered.
+MAX_IN_PROGRESS_SECONDS = 90.0
 
 _MAX_ANSWER_BYTES = 16 << 20
 _TEMPORARY = frozenset((408, 425, 429, 500, 502, 503, 504))
@@ -193,29 +195,36 @@ class Http:
     async def _patiently(
         self, what: str, attempt: Callable[[], Awaitable[Answer]], accept: frozenset[int]
     ) -> Answer:
-        for number in range(1, MAX_ATTEMPTS + 1):
-            problem: str
+        number = 0
+        in_progress = 0.0
+        while True:
+            number += 1
             wanted: float | None = None
             try:
                 answer = await attempt()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 problem = f"{type(error).__name__}: {error}".rstrip(": ")
+                if number == MAX_ATTEMPTS:
+                    raise ImportStoppedError(
+                        f"{what}: no answer after {number} attempts ({problem})"
+                    ) from None
             else:
-                if answer.status in accept or not _is_temporary(answer):
+                if answer.status in accept:
                     return answer
                 problem = f"status {answer.status}"
                 wanted = _retry_after(answer)
-                if number == MAX_ATTEMPTS:
+                if _is_in_progress(answer) and in_progress < MAX_IN_PROGRESS_SECONDS:
+                    # Not a failure: another request of the same is at it, or was, and has died.
+                    number -= 1
+                    in_progress += max(wanted or 0.0, 1.0)
+                elif answer.status not in _TEMPORARY or number == MAX_ATTEMPTS:
                     return answer
-            if number == MAX_ATTEMPTS:
-                raise ImportStoppedError(f"{what}: no answer after {number} attempts ({problem})")
             if wanted is not None and wanted > MAX_PAUSE_SECONDS:
                 raise ImportStoppedError(f"{what}: {problem}, to be tried again in {wanted:.0f} s")
             pause = self._pause(number) if wanted is None else wanted + self._random.random()
             if number >= 3:
                 self._note(f"{what}: {problem}; attempt {number + 1} in {pause:.1f} s")
             await self._sleep(pause)
-        raise AssertionError("unreachable")
 
     def _pause(self, number: int) -> float:
         """Exponential with full jitter (Brooker, "Exponential Backoff And Jitter")."""
@@ -256,10 +265,8 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(parts)
 
 
-def _is_temporary(answer: Answer) -> bool:
-    if answer.status == 409:
-        return _problem(answer).get("code") == _IN_PROGRESS
-    return answer.status in _TEMPORARY
+def _is_in_progress(answer: Answer) -> bool:
+    return answer.status == 409 and _problem(answer).get("code") == _IN_PROGRESS
 
 
 def _retry_after(answer: Answer) -> float | None:

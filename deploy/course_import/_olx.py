@@ -216,9 +216,7 @@ class _Reader:
         parent.children.append(block)
         self._children(block, where, depth=depth + 1)
 
-    def _duplicate(
-        self, element: Element, tag: str, name: str, where: tuple[str, ...]
-    ) -> None:
+    def _duplicate(self, element: Element, tag: str, name: str, where: tuple[str, ...]) -> None:
         """What stands a second time is not read, and neither is what stands inside it."""
         self._trouble(tag, name, where, "duplicate", "it stands a second time in the course")
         if tag in LEVELS or tag in CHOOSERS:

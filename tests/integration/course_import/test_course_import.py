@@ -352,12 +352,24 @@ async def test_retry_after_is_honoured(desk: Desk) -> None:
     assert [7 <= pause < 8 for pause in desk.pauses] == [True]
 
 
-async def test_a_request_in_progress_is_waited_for(desk: Desk) -> None:
-    desk.apis.faults.append(
-        Fault("POST", "/courses", 409, {"Retry-After": "1"}, code="idempotency_in_progress")
-    )
+@pytest.mark.parametrize("path", ["/courses", "/content"])
+async def test_a_request_in_progress_is_waited_for(desk: Desk, path: str) -> None:
+    """As long as a key stays taken after the death of who sent it; then it is said."""
+    busy = Fault("POST", path, 409, {"Retry-After": "1"}, code="idempotency_in_progress", times=30)
+    desk.apis.faults.append(busy)
     await desk.run()
     assert len(desk.apis.courses) == 1
+    assert busy.times == 0
+
+
+async def test_a_request_that_never_ends_is_not_waited_for_forever(desk: Desk) -> None:
+    busy = Fault(
+        "POST", "/courses", 409, {"Retry-After": "1"}, code="idempotency_in_progress", times=1_000
+    )
+    desk.apis.faults.append(busy)
+    with pytest.raises(ImportStoppedError, match="idempotency_in_progress"):
+        await desk.run()
+    assert 90 <= sum(desk.pauses) < 200
 
 
 async def test_waiting_has_an_end(desk: Desk) -> None:
@@ -510,6 +522,16 @@ async def test_verifying_may_take_longer_than_a_request(desk: Desk) -> None:
     await desk.run()
     assert desk.course["status"] == "published"
     assert desk.pauses == [2.0] * 5
+
+
+async def test_captions_whose_url_is_stale_are_asked_for_again(desk: Desk) -> None:
+    await desk.run()
+    desk.apis.requests.clear()
+    desk.apis.faults.append(Fault("GET", r"/store/.*\.vtt", 404, times=3))
+    assert (await desk.run()).comparison.nothing
+    assert desk.pauses == [2.0] * 2
+    desk.apis.faults.append(Fault("GET", r"/store/.*/en\.vtt", 404, times=1_000))
+    assert list((await desk.run()).comparison.changes[1].captions) == ["en"]
 
 
 async def test_bytes_that_the_store_never_takes_end_the_import(desk: Desk) -> None:

@@ -257,7 +257,13 @@ def test_weights_are_the_shares_of_the_grade() -> None:
     )
     weights = {item.key: item.weight for item in plan_of(files).items()}
     # Four graded items: a quarter of 4 in two halves, three quarters of 4 in shares of 5 and 1.
-    assert weights == {"quiz/v0": 0.5, "quiz/v1": 0.5, "quiz/v2": 2.5, "task/openassessment/o": 0.5, "quiz/v3": 1}
+    assert weights == {
+        "quiz/v0": 0.5,
+        "quiz/v1": 0.5,
+        "quiz/v2": 2.5,
+        "task/openassessment/o": 0.5,
+        "quiz/v3": 1,
+    }
 
 
 @given(
