@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer as Buffer
+    from _typeshed import WriteableBuffer as Buffer  # pants: no-infer-dep
 
 ROOT_FILE = "course.xml"
 
