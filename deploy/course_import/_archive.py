@@ -17,7 +17,7 @@ import tempfile
 import threading
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +69,16 @@ class Source(Protocol):
 
 
 @contextmanager
-def open_source(path: Path, limits: Limits = Limits()) -> Iterator[Source]:  # noqa: B008 - frozen
-    """The export at `path`, a `.tar.gz`, a `.tar` or a folder. Raises ArchiveError."""
+def open_source(
+    path: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Iterator[Source]:
+    """The export at `path`, a `.tar.gz`, a `.tar` or a folder. Raises ArchiveError.
+
+    `advance` hears of the bytes of the archive that have been read.
+    """
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -84,7 +92,7 @@ def open_source(path: Path, limits: Limits = Limits()) -> Iterator[Source]:  # n
         plain = cast("IO[bytes]", spool)
         try:
             with path.open("rb") as packed:
-                _decompress(packed, plain, path.name, path.stat().st_size, limits)
+                _decompress(packed, plain, path.name, path.stat().st_size, limits, advance)
             yield _Archive(plain, path.name, limits)
         except OSError as error:
             raise ArchiveError(f"{path}: {error.strerror or error}") from error
@@ -292,7 +300,12 @@ class _Part(io.RawIOBase):
 
 
 def _decompress(
-    packed: IO[bytes], plain: IO[bytes], label: str, packed_bytes: int, limits: Limits
+    packed: IO[bytes],
+    plain: IO[bytes],
+    label: str,
+    packed_bytes: int,
+    limits: Limits,
+    advance: Callable[[int], None],
 ) -> None:
     """Copies `packed` to `plain`, out of gzip where it is in it, within the limits."""
     total = 0
@@ -311,10 +324,12 @@ def _decompress(
     if first != _GZIP_MAGIC:
         while chunk := packed.read(_CHUNK):
             keep(chunk)
+            advance(len(chunk))
         return
     gunzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         while chunk := packed.read(_CHUNK):
+            advance(len(chunk))
             while chunk:
                 if gunzip.eof:  # another member, or the padding of a tape
                     if not chunk.strip(b"\0"):

@@ -18,8 +18,6 @@ from deploy.course_import._plan import Item, Plan
 _BAR = 24
 _LINE_EVERY_SECONDS = 5.0
 _REDRAW_EVERY_SECONDS = 0.1
-# What a request costs beside its bytes, so that a course of small pages has an ETA too.
-REQUEST_BYTES = 64 << 10
 
 
 class Console:
@@ -57,9 +55,10 @@ class Console:
         self._errors.write(f"{text}\n")
         self._errors.flush()
 
-    def progress(self, total: int) -> Progress:
+    def progress(self, total: int, what: str = "") -> Progress:
         """A new progress over `total` bytes."""
-        return Progress(self, total, self._clock, is_terminal=self._errors.isatty())
+        self.clear()
+        return Progress(self, total, self._clock, what, is_terminal=self._errors.isatty())
 
     def clear(self) -> None:
         """Takes the line of progress away."""
@@ -107,7 +106,13 @@ class Progress:
     """
 
     def __init__(
-        self, console: Console, total: int, clock: Callable[[], float], *, is_terminal: bool
+        self,
+        console: Console,
+        total: int,
+        clock: Callable[[], float],
+        what: str,
+        *,
+        is_terminal: bool,
     ) -> None:
         self._console = console
         self._total = total
@@ -116,11 +121,11 @@ class Progress:
         self._began = clock()
         self._drawn = float("-inf") if is_terminal else self._began
         self._done = 0
-        self._what = ""
+        self._what = what
 
     def doing(self, what: str) -> None:
         """Names what is being done."""
-        self._what = what
+        self._what = printable(what)
         self._draw()
 
     def advance(self, count: int) -> None:

@@ -53,6 +53,9 @@ from deploy.course_import._video import (
 
 HTML = "text/html; charset=utf-8"
 
+# What a page or a quiz counts in the progress, whose size is not known before it is made.
+_PAGE_BYTES = 64 << 10
+
 _VIDEO_TYPES = ("video/mp4", "video/webm", "video/ogg", "video/quicktime")
 _WITH_HEADER = ("video/mp4", "video/quicktime")
 _TOOLS = ("lti", "lti_consumer")
@@ -70,9 +73,20 @@ _SETTINGS_KNOWN = frozenset(
 )
 
 
-def plan_course(course: Course, choices: Choices = Choices()) -> Plan:  # noqa: B008 - frozen
-    """The plan of a course that was read."""
-    return _Mapping(course, choices).plan()
+Advance = Callable[[int], None]
+
+
+def plan_course(
+    course: Course,
+    choices: Choices = Choices(),  # noqa: B008 - frozen
+    *,
+    begin: Callable[[int], Advance] = lambda total: lambda count: None,
+) -> Plan:
+    """The plan of a course that was read.
+
+    `begin` is told how many bytes are to be looked at, and gives who hears of those that were.
+    """
+    return _Mapping(course, choices).plan(begin)
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,7 @@ class _Draft:
     required: bool = True
     points: float = 1.0
     captions: tuple[Captions, ...] = ()
+    size: int = _PAGE_BYTES
 
 
 @dataclass
@@ -121,7 +136,7 @@ class _Mapping:
         self._rewriter = Rewriter(self._statics, self._targets.get)
         self._language = self._its_language()
 
-    def plan(self) -> Plan:
+    def plan(self, begin: Callable[[int], Advance]) -> Plan:
         for trouble in self._course.troubles:
             subject = f"{trouble.category}/{trouble.name}"
             self._note(trouble.reason, subject, trouble.where, trouble.detail)
@@ -130,9 +145,10 @@ class _Mapping:
         weights = self._weights(parts)
         for part in parts:
             self._can_be_linked(part)
+        advance = begin(sum(draft.size for part in parts for draft in part.drafts))
         sections = []
         for part in parts:
-            items = tuple(self._item(draft, weights) for draft in part.drafts)
+            items = tuple(self._item(draft, weights, advance) for draft in part.drafts)
             if not items:
                 self._levels += part.sources
                 continue
@@ -417,8 +433,9 @@ class _Mapping:
 
     # Items
 
-    def _item(self, draft: _Draft, weights: dict[int, float]) -> Item:
+    def _item(self, draft: _Draft, weights: dict[int, float], advance: Advance) -> Item:
         made = draft.make()
+        advance(draft.size)
         self._findings += made.findings
         return Item(
             key=f"{draft.kind}/{draft.name}",

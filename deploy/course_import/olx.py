@@ -53,10 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(sys.stdout, sys.stderr, as_json=options.json)
     try:
         credentials = _credentials(options)
-        with open_source(options.export) as source:
+        reading = console.progress(_size(options.export), "reading the export")
+        with open_source(options.export, advance=reading.advance) as source:
             plan = plan_course(
-                read_course(source), Choices(options.level, tuple(options.tag), options.language)
+                read_course(source),
+                Choices(options.level, tuple(options.tag), options.language),
+                begin=lambda total: console.progress(total, "looking at its content").advance,
             )
+            console.clear()
             problems = problems_of(plan)
             if options.dry_run and credentials is None:
                 console.show_plan(plan, verbose=options.verbose, outcome={"problems": problems})
@@ -124,6 +128,11 @@ async def _import(
         plan, verbose=options.verbose, outcome=outcome.document(), text=_done(outcome)
     )
     return 0
+
+
+def _size(export: Path) -> int:
+    """The bytes of an archive; a folder is listed at once."""
+    return export.stat().st_size if export.is_file() else 0
 
 
 def _would(comparison: Comparison) -> str:

@@ -280,6 +280,15 @@ def test_names_of_an_archive_never_reach_the_file_system(
         assert list(work.iterdir()) == []
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:"])
+def test_reading_tells_how_far_it_is(packed: Callable[..., Path], mode: str) -> None:
+    path = packed(COURSE_XML, member("course/a", os.urandom(3 << 20)), mode=mode)
+    told: list[int] = []
+    with open_source(path, advance=told.append):
+        assert sum(told) == path.stat().st_size
+        assert len(told) > 2
+
+
 def test_gzip_in_several_members_is_one_file(tmp_path: Path) -> None:
     whole = archive([COURSE_XML, member("course/a", b"abc")], mode="w:")
     path = tmp_path / "export.tar.gz"

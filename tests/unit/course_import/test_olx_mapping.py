@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -92,6 +93,19 @@ def test_every_element_of_the_sample_is_accounted_for(sample: Plan) -> None:
 def test_a_plan_is_the_same_every_time(sample: Plan) -> None:
     with open_source(SAMPLE) as source:
         assert plan_course(read_course(source)) == sample
+
+
+def test_progress_ends_at_its_end() -> None:
+    told: list[int] = []
+
+    def begin(total: int) -> Callable[[int], None]:
+        told.append(-total)
+        return told.append
+
+    with open_source(SAMPLE) as source:
+        plan_course(read_course(source), begin=begin)
+    assert len(told) > 10
+    assert sum(told) == 0
 
 
 def test_bodies_are_what_was_announced() -> None:
