@@ -46,7 +46,7 @@ class Console:
     def failed(self, text: str) -> None:
         """What was asked for can not be had; one line."""
         self.clear()
-        self._errors.write(f"olx.py: {text}\n")
+        self._errors.write(f"olx.py: {printable(text)}\n")
         self._errors.flush()
 
     def note(self, text: str) -> None:

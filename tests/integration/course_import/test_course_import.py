@@ -699,6 +699,32 @@ async def test_what_is_wrong_with_the_call_is_one_line(
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("units", "line"),
+    [(501, "it has 501 items; a course has at most 500"), (0, "nothing in it can be imported")],
+)
+async def test_what_can_be_no_course_is_refused_before_anything_is_asked(
+    desk: Desk, tmp_path: Path, units: int, line: str
+) -> None:
+    (tmp_path / "course.xml").write_text(
+        '<course url_name="r" org="O" course="C" display_name="D"><chapter url_name="c">'
+        '<sequential url_name="s">'
+        + "".join(
+            f'<vertical url_name="v{n}"><html url_name="h{n}">{n}</html></vertical>'
+            for n in range(units)
+        )
+        + "</sequential></chapter></course>"
+    )
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    code, out, errors = await command(
+        str(tmp_path), "--gateway", desk.gateway, "--token-from", str(token)
+    )
+    assert (code, out) == (2, "")
+    assert line in errors
+    assert desk.apis.requests == []
+
+
 async def test_help_has_examples() -> None:
     code, out, _ = await command("--help")
     assert code == 0
