@@ -112,6 +112,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
             id="storage to api",
         ),
         pytest.param(
+            "deploy/course_import/planted.py",
+            "import services.course_catalog.domain.course",
+            "services/course_catalog/domain/course.py",
+            id="tool to service",
+        ),
+        pytest.param(
             "libs/aws/planted.py",
             "import tests.backends",
             "tests/backends/__init__.py",
