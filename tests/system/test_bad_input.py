@@ -72,6 +72,7 @@ def refusal(answer: Answer) -> Refusal:
     assert answer.headers["Cache-Control"] == "no-store"
     if answer.body:
         problem = answer.json
+        # The gateway speaks of no trace in its own problems.
         assert problem.keys() - {"errors", "traceId"} == {
             "type",
             "title",
