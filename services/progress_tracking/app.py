@@ -79,7 +79,12 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     return create_http_app(
         service=config.service,
         routes=routes(
-            ProgressHandlers(cursors=CursorCodec(config.cursor_secrets), clock=parts.clock)
+            ProgressHandlers(
+                cursors=CursorCodec(config.cursor_secrets),
+                clock=parts.clock,
+                problems=problems(),
+                batch_seconds=config.batch_seconds,
+            )
         ),
         openapi=contract(),
         verifier=parts.verifier,

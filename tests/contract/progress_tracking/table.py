@@ -53,7 +53,7 @@ class ObservedDynamoDB(DynamoDB):
     """
 
     def __init__(self, inner: DynamoDB) -> None:
-        self._inner = inner
+        self.inner = inner
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.capacity: list[float] = []
         self.fail_write: int | None = None
@@ -123,7 +123,7 @@ class ObservedDynamoDB(DynamoDB):
 
     async def _call(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         self.calls.append((name, params))
-        function = getattr(self._inner, name)
+        function = getattr(self.inner, name)
         answer: dict[str, Any] = await function(**params, ReturnConsumedCapacity="TOTAL")
         consumed = answer.get("ConsumedCapacity")
         for entry in consumed if isinstance(consumed, list) else [consumed]:
