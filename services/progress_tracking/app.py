@@ -83,7 +83,6 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
                 cursors=CursorCodec(config.cursor_secrets),
                 clock=parts.clock,
                 problems=problems(),
-                batch_seconds=config.batch_seconds,
             )
         ),
         openapi=contract(),

@@ -25,7 +25,6 @@ class Config(ServiceSettings):
     cursor_secrets: tuple[bytes, ...] = field(repr=False)
     outline_cache_seconds: float
     outline_cache_entries: int
-    batch_seconds: float
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Config:
@@ -42,8 +41,6 @@ class Config(ServiceSettings):
         outline_cache_entries = environment.integer(
             "OUTLINE_CACHE_ENTRIES", minimum=1, maximum=1_000_000, default=2000
         )
-        # API Gateway answers by itself after 29 s.
-        batch_seconds = environment.number("BATCH_SECONDS", minimum=0.1, maximum=25, default=4)
         common = read_service_settings(environment, variables, service=SERVICE)
         return cls(
             **vars(common),
@@ -51,5 +48,4 @@ class Config(ServiceSettings):
             cursor_secrets=cursor_secrets,
             outline_cache_seconds=outline_cache_seconds,
             outline_cache_entries=outline_cache_entries,
-            batch_seconds=batch_seconds,
         )

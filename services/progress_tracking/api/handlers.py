@@ -12,6 +12,7 @@ import re
 from aiohttp import web
 
 from libs.http import (
+    MAX_REQUEST_TIMEOUT_SECONDS,
     CursorCodec,
     Problem,
     ProblemMapping,
@@ -27,6 +28,7 @@ from libs.http import (
     problem_for,
     validate_body,
 )
+from libs.resilience import current_deadline, deadline_scope
 from libs.timestamps import Clock
 from services.progress_tracking.api.schemas import (
     BATCH,
@@ -55,6 +57,8 @@ ME = "me"
 
 _READ = "private, no-cache"
 _WRITTEN = "no-store"
+# Of the time that a batch has when its body is read: the rest is for its answer.
+_BATCH_SHARE = 0.8
 # With 25 entries of nothing but mistakes the answer must stay small.
 _MAX_ERRORS_OF_AN_ENTRY = 100
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -64,21 +68,13 @@ class ProgressHandlers:
     """One method for each operation.
 
     `clock` judges whether a device's clock runs ahead. `problems` are the answers to the domain's
-    errors, for entries of a batch; `batch_seconds` is what recording a batch may take.
+    errors, for entries of a batch.
     """
 
-    def __init__(
-        self,
-        *,
-        cursors: CursorCodec,
-        clock: Clock,
-        problems: ProblemMapping,
-        batch_seconds: float,
-    ) -> None:
+    def __init__(self, *, cursors: CursorCodec, clock: Clock, problems: ProblemMapping) -> None:
         self._cursors = cursors
         self._update_body, self._entry_body = timely_bodies(clock)
         self._problems = problems
-        self._batch_seconds = batch_seconds
 
     async def list_progress(self, request: web.Request) -> web.StreamResponse:
         """`GET /progress/{userId}`."""
@@ -138,9 +134,13 @@ class ProgressHandlers:
         body = await parse_body(request, BatchBody)
         sent = [self._entry(entry) for entry in body.entries]
         entries = [entry for entry in sent if isinstance(entry, BatchEntry)]
-        recorded = iter(
-            await request.app[TRACKING].record_batch(user_id, entries, seconds=self._batch_seconds)
-        )
+        # What is under way then is refused for itself, while there is time to say what was done.
+        with deadline_scope(_BATCH_SHARE * _seconds_left()) as deadline:
+            recorded = iter(
+                await request.app[TRACKING].record_batch(
+                    user_id, entries, seconds=deadline.remaining()
+                )
+            )
         results = [
             self._result(next(recorded)) if isinstance(entry, BatchEntry) else entry
             for entry in sent
@@ -193,6 +193,12 @@ def authorized_user(request: web.Request) -> str:
     if named != found.subject and not found.can(ANY_PROGRESS):
         raise forbidden()
     return path_identifier(request, "userId")
+
+
+def _seconds_left() -> float:
+    deadline = current_deadline()
+    # Every request has one; a caller without would wait as long as any.
+    return MAX_REQUEST_TIMEOUT_SECONDS if deadline is None else deadline.remaining()
 
 
 def _not_started() -> Problem:

@@ -56,6 +56,7 @@ class ObservedDynamoDB(DynamoDB):
         self.inner = inner
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.capacity: list[float] = []
+        self.written_capacity: list[float] = []
         self.fail_write: int | None = None
         self.fail_after = False
         self.rows_per_query: int | None = None
@@ -89,6 +90,7 @@ class ObservedDynamoDB(DynamoDB):
         """Forget the calls so far."""
         self.calls.clear()
         self.capacity.clear()
+        self.written_capacity.clear()
 
     async def query(self, **params: Any) -> dict[str, Any]:
         if self.rows_per_query is not None:
@@ -129,4 +131,6 @@ class ObservedDynamoDB(DynamoDB):
         for entry in consumed if isinstance(consumed, list) else [consumed]:
             if entry:
                 self.capacity.append(float(entry["CapacityUnits"]))
+                if name in ("update_item", "put_item"):
+                    self.written_capacity.append(self.capacity[-1])
         return answer
