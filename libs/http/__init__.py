@@ -21,7 +21,7 @@ from libs.http._deadline import (
     TIMEOUT_HEADER,
 )
 from libs.http._dependency_calls import note_dependency_call
-from libs.http._errors import ProblemMapping, unavailable
+from libs.http._errors import ProblemMapping, problem_document, problem_for, unavailable
 from libs.http._json import read_body, read_json
 from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
 from libs.http._merge_patch import MERGE_PATCH_CONTENT_TYPE, merge_patch
@@ -33,6 +33,7 @@ from libs.http._validation import (
     Identifier,
     Schema,
     UtcTimestamp,
+    is_identifier,
     parse_body,
     parse_query,
     path_identifier,
@@ -69,6 +70,7 @@ __all__ = [
     "event_loop_factory",
     "forbidden",
     "if_match",
+    "is_identifier",
     "json_response",
     "merge_patch",
     "note_dependency_call",
@@ -77,6 +79,8 @@ __all__ = [
     "path_identifier",
     "precondition_failed",
     "principal",
+    "problem_document",
+    "problem_for",
     "read_body",
     "read_json",
     "require",

@@ -16,7 +16,13 @@ from libs.auth import InvalidTokenError, KeysUnavailableError
 from libs.aws import DependencyError
 from libs.circuit_breaker import CircuitOpenError
 from libs.http._keys import ABANDONED, REQUEST_ID, SPAN
-from libs.http._problem import Problem, add_vary, problem_response, status_phrase
+from libs.http._problem import (
+    Problem,
+    add_vary,
+    problem_members,
+    problem_response,
+    status_phrase,
+)
 from libs.logging import bind, get_logger
 from libs.resilience import BulkheadFullError, DeadlineExceededError
 
@@ -169,14 +175,18 @@ def problem_middleware(problems: ProblemMapping, *, public_paths: Collection[str
     return map_problems
 
 
-def _answer(request: web.Request, error: Exception, problems: ProblemMapping) -> web.Response:
+def problem_for(error: Exception, problems: ProblemMapping) -> Problem:
+    """The problem to answer `error` with, noted in the log as far as it is not the client's.
+
+    For an answer of several parts, some of which failed; `problem_document` renders it.
+    """
     problem = problem_of(error, problems)
     if problem is None:
         _log.exception("unhandled_error", exc_info=error)
-        problem = Problem(
+        return Problem(
             500, "internal_error", "Something is wrong on our side; the requestId finds it."
         )
-    elif problem.status >= 500 and not isinstance(error, Problem):
+    if problem.status >= 500 and not isinstance(error, Problem):
         _log.warning(
             "dependency_unavailable",
             code=problem.code,
@@ -184,6 +194,22 @@ def _answer(request: web.Request, error: Exception, problems: ProblemMapping) ->
             dependency=getattr(error, "dependency", getattr(error, "name", None)),
             operation=getattr(error, "operation", None),
         )
+    return problem
+
+
+def problem_document(request: web.Request, problem: Problem, *, path: str) -> dict[str, object]:
+    """`problem` as a part of the answer to `request`, about the resource at `path`."""
+    span = request.get(SPAN)
+    return problem_members(
+        problem,
+        path=path,
+        request_id=request.get(REQUEST_ID, ""),
+        trace_id=None if span is None else span.trace_id,
+    )
+
+
+def _answer(request: web.Request, error: Exception, problems: ProblemMapping) -> web.Response:
+    problem = problem_for(error, problems)
     # Seen in the access log line: a status alone does not tell one 404 from another.
     bind(code=problem.code)
     span = request.get(SPAN)

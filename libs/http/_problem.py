@@ -67,14 +67,11 @@ def status_phrase(status: int) -> str:
         return "Error"
 
 
-def problem_response(
+def problem_members(
     problem: Problem, *, path: str, request_id: str, trace_id: str | None = None
-) -> web.Response:
-    """Render `problem` for the request with the raw `path`, `request_id` and, in a trace, `trace_id`.
-
-    The answer is never stored by a cache: an error says something about this moment only.
-    """
-    body: dict[str, object] = {
+) -> dict[str, object]:
+    """`problem` as the members of RFC 9457 and ours, about the resource at the raw `path`."""
+    members: dict[str, object] = {
         "type": PROBLEM_TYPE_BASE + problem.code,
         "title": problem.title,
         "status": problem.status,
@@ -84,14 +81,25 @@ def problem_response(
         "requestId": request_id,
     }
     if trace_id is not None:
-        body["traceId"] = trace_id
+        members["traceId"] = trace_id
     if problem.errors:
-        body["errors"] = [
+        members["errors"] = [
             {"pointer": error.pointer, "message": error.message} for error in problem.errors
         ]
+    return members
+
+
+def problem_response(
+    problem: Problem, *, path: str, request_id: str, trace_id: str | None = None
+) -> web.Response:
+    """Render `problem` for the request with the raw `path`, `request_id` and, in a trace, `trace_id`.
+
+    The answer is never stored by a cache: an error says something about this moment only.
+    """
+    members = problem_members(problem, path=path, request_id=request_id, trace_id=trace_id)
     response = web.Response(
         status=problem.status,
-        body=json.dumps(body, ensure_ascii=True).encode(),
+        body=json.dumps(members, ensure_ascii=True).encode(),
         content_type=PROBLEM_CONTENT_TYPE,
     )
     response.headers["Cache-Control"] = "no-store"

@@ -79,7 +79,11 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     return create_http_app(
         service=config.service,
         routes=routes(
-            ProgressHandlers(cursors=CursorCodec(config.cursor_secrets), clock=parts.clock)
+            ProgressHandlers(
+                cursors=CursorCodec(config.cursor_secrets),
+                clock=parts.clock,
+                problems=problems(),
+            )
         ),
         openapi=contract(),
         verifier=parts.verifier,

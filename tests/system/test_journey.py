@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -491,6 +492,87 @@ def test_two_devices_out_of_order_and_repeated_give_one_state(other_learner: Per
     (entry,) = other_learner.get("/progress/me").json["items"]
     whole = merged.json
     assert entry == {name: whole[name] for name in whole if name not in ("userId", "items")}
+
+
+def sync(person: Person, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answer = person.ask("POST", "/progress/me/batch", json_body={"entries": entries})
+    assert answer.status == 200, answer.body
+    results: list[dict[str, Any]] = answer.json["results"]
+    return results
+
+
+def test_two_devices_come_back_from_a_journey_without_a_network(staff: Person) -> None:
+    """Both learnt offline, in the same courses; what they kept arrives in any order, at once."""
+    outlines = {
+        course: [
+            item
+            for section in staff.get(f"/courses/{course}").json["outline"]
+            for item in section["items"]
+        ]
+        for course in (COURSE, "asyncio", "klang")
+    }
+    queues: dict[str, list[dict[str, Any]]] = {"phone": [], "tablet": []}
+    for course, outline in outlines.items():
+        for minute, item in enumerate(outline, start=1):
+            # The phone has the even ones, the tablet the odd ones, both the first.
+            for device in ("phone", "tablet"):
+                if minute == 1 or (minute % 2 == 0) == (device == "phone"):
+                    done = {item["contentId"]: {"completed": course != "klang", "fraction": 1}}
+                    kept = update(minute, device) | {"items": done, "attempt": 1}
+                    resume = {"contentId": item["contentId"], "positionSeconds": minute}
+                    queues[device].append(kept | {"courseId": course, "resume": resume})
+    queues["phone"].reverse()
+
+    def come_back(queue: list[dict[str, Any]]) -> set[int]:
+        return {result["status"] for some in batched(queue) for result in sync(staff, some)}
+
+    with ThreadPoolExecutor(2) as network:
+        statuses = set().union(*network.map(come_back, queues.values()))
+    assert statuses <= {200, 201}
+    # The last answers were lost, as far as the devices know: everything is sent once more.
+    for queue in queues.values():
+        assert come_back(queue) == {200}
+
+    found = {item["courseId"]: item for item in staff.get("/progress/me").json["items"]}
+    for course, outline in outlines.items():
+        last = len(outline)
+        assert found[course]["resume"] == {
+            "contentId": outline[-1]["contentId"],
+            "positionSeconds": last,
+            "occurredAt": f"2026-03-02T09:{last:02}:00.000Z",
+        }
+        assert found[course]["startedAt"] == "2026-03-02T09:01:00.000Z"
+        completed = course != "klang"
+        assert found[course]["status"] == ("completed" if completed else "in_progress")
+        assert found[course]["percent"] == (100 if completed else 0)
+        assert found[course]["newItemsSinceCompletion"] == (0 if completed else None)
+
+    # The course is taken again on the phone; the request is sent twice, its answer was lost.
+    for _ in range(2):
+        again = staff.ask("DELETE", f"/progress/me/{COURSE}?attempt=1")
+        assert (again.status, again.json["attempt"]) == (200, 2)
+        assert (again.json["status"], again.json["percent"]) == ("not_started", 0)
+    # The tablet has not heard of it, and something else in its queue is wrong.
+    first, wrong, new = sync(
+        staff,
+        [
+            *(kept for kept in queues["tablet"][:1] if kept["courseId"] == COURSE),
+            update(30, "tablet") | {"courseId": COURSE, "attempt": 9},
+            update(31, "tablet", tides_1_1={"completed": True}) | {"courseId": COURSE},
+        ],
+    )
+    assert (first["status"], first["progress"]["attempt"]) == (200, 2)
+    assert (wrong["status"], wrong["problem"]["code"]) == (409, "attempt_not_started")
+    assert new["status"] == 200
+    # Weight 2 of 9, and nothing of the attempt before.
+    merged = staff.get(f"/progress/me/{COURSE}").json
+    assert merged["items"].keys() == {VIDEO}
+    assert (merged["percent"], merged["completedAt"]) == (22, None)
+
+
+def batched(entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """In portions that are small enough to mix."""
+    return [entries[start : start + 4] for start in range(0, len(entries), 4)]
 
 
 def test_a_clock_that_runs_ahead_does_not_freeze_the_resume_point(author: Person) -> None:

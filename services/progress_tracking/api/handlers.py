@@ -12,25 +12,40 @@ import re
 from aiohttp import web
 
 from libs.http import (
+    MAX_REQUEST_TIMEOUT_SECONDS,
     CursorCodec,
     Problem,
+    ProblemMapping,
     encode_json,
     forbidden,
+    is_identifier,
     json_response,
     parse_body,
     parse_query,
     path_identifier,
     principal,
+    problem_document,
+    problem_for,
+    validate_body,
 )
+from libs.resilience import current_deadline, deadline_scope
 from libs.timestamps import Clock
 from services.progress_tracking.api.schemas import (
+    BATCH,
+    BatchBody,
     ListQuery,
     NoQuery,
+    RestartQuery,
+    batch_document,
     course_document,
     page_document,
-    timely_update_body,
+    timely_bodies,
 )
-from services.progress_tracking.domain.tracking import ProgressTracking
+from services.progress_tracking.domain.tracking import (
+    BatchEntry,
+    ProgressTracking,
+    RecordedView,
+)
 
 TRACKING = web.AppKey("tracking", ProgressTracking)
 """The use cases; the composition root puts them there before the first request."""
@@ -42,15 +57,24 @@ ME = "me"
 
 _READ = "private, no-cache"
 _WRITTEN = "no-store"
+# Of the time that a batch has when its body is read: the rest is for its answer.
+_BATCH_SHARE = 0.8
+# With 25 entries of nothing but mistakes the answer must stay small.
+_MAX_ERRORS_OF_AN_ENTRY = 100
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ProgressHandlers:
-    """One method for each operation. `clock` judges whether a device's clock runs ahead."""
+    """One method for each operation.
 
-    def __init__(self, *, cursors: CursorCodec, clock: Clock) -> None:
+    `clock` judges whether a device's clock runs ahead. `problems` are the answers to the domain's
+    errors, for entries of a batch.
+    """
+
+    def __init__(self, *, cursors: CursorCodec, clock: Clock, problems: ProblemMapping) -> None:
         self._cursors = cursors
-        self._update_body = timely_update_body(clock)
+        self._update_body, self._entry_body = timely_bodies(clock)
+        self._problems = problems
 
     async def list_progress(self, request: web.Request) -> web.StreamResponse:
         """`GET /progress/{userId}`."""
@@ -75,7 +99,7 @@ class ProgressHandlers:
         parse_query(request, NoQuery)
         view = await request.app[TRACKING].read(user_id, course_id)
         if view is None:
-            raise Problem(404, "progress_not_found", "The user has not started this course.")
+            raise _not_started()
         return _readable(request, course_document(user_id, view))
 
     async def record_progress(self, request: web.Request) -> web.StreamResponse:
@@ -93,6 +117,66 @@ class ProgressHandlers:
             cache_control=_WRITTEN,
         )
 
+    async def restart_course(self, request: web.Request) -> web.StreamResponse:
+        """`DELETE /progress/{userId}/{courseId}`."""
+        user_id = authorized_user(request)
+        course_id = path_identifier(request, "courseId")
+        query = parse_query(request, RestartQuery)
+        view = await request.app[TRACKING].restart(user_id, course_id, ending=query.attempt)
+        if view is None:
+            raise _not_started()
+        return json_response(request, course_document(user_id, view), cache_control=_WRITTEN)
+
+    async def record_batch(self, request: web.Request) -> web.StreamResponse:
+        """`POST /progress/{userId}/batch`."""
+        user_id = authorized_user(request)
+        parse_query(request, NoQuery)
+        body = await parse_body(request, BatchBody)
+        sent = [self._entry(entry) for entry in body.entries]
+        entries = [entry for entry in sent if isinstance(entry, BatchEntry)]
+        # What is under way then is refused for itself, while there is time to say what was done.
+        with deadline_scope(_BATCH_SHARE * _seconds_left()) as deadline:
+            recorded = iter(
+                await request.app[TRACKING].record_batch(
+                    user_id, entries, seconds=deadline.remaining()
+                )
+            )
+        results = [
+            self._result(next(recorded)) if isinstance(entry, BatchEntry) else entry
+            for entry in sent
+        ]
+        failures = [result for result in results if isinstance(result, Problem)]
+        if len(failures) == len(results) and all(failure.status >= 500 for failure in failures):
+            # Nothing was decided: then it is a failed request, to clients and to alarms.
+            raise failures[0]
+        course_ids = [_course_id(entry) for entry in body.entries]
+        users_path = request.rel_url.raw_path.rpartition("/")[0]
+        document = batch_document(
+            user_id,
+            [
+                result
+                if isinstance(result, RecordedView)
+                else _failed(request, result, f"{users_path}/{course_id or BATCH}")
+                for result, course_id in zip(results, course_ids, strict=True)
+            ],
+            course_ids,
+        )
+        return json_response(request, document, cache_control=_WRITTEN)
+
+    def _entry(self, entry: object) -> BatchEntry | Problem:
+        try:
+            return validate_body(entry, self._entry_body).entry()
+        except Problem as problem:
+            return Problem(
+                problem.status,
+                problem.code,
+                "The entry is not an update of a course.",
+                errors=problem.errors[:_MAX_ERRORS_OF_AN_ENTRY],
+            )
+
+    def _result(self, result: RecordedView | Exception) -> RecordedView | Problem:
+        return result if isinstance(result, RecordedView) else problem_for(result, self._problems)
+
 
 def authorized_user(request: web.Request) -> str:
     """The user whose progress the path names, if the principal may see and change it.
@@ -109,6 +193,32 @@ def authorized_user(request: web.Request) -> str:
     if named != found.subject and not found.can(ANY_PROGRESS):
         raise forbidden()
     return path_identifier(request, "userId")
+
+
+def _seconds_left() -> float:
+    deadline = current_deadline()
+    # Every request has one; a caller without would wait as long as any.
+    return MAX_REQUEST_TIMEOUT_SECONDS if deadline is None else deadline.remaining()
+
+
+def _not_started() -> Problem:
+    return Problem(404, "progress_not_found", "The user has not started this course.")
+
+
+def _course_id(entry: object) -> str | None:
+    """What an entry, be it right or wrong, says which course it is of."""
+    named = entry.get("courseId") if isinstance(entry, dict) else None
+    return named if isinstance(named, str) and is_identifier(named) else None
+
+
+def _failed(request: web.Request, problem: Problem, path: str) -> dict[str, object]:
+    members: dict[str, object] = {
+        "status": problem.status,
+        "problem": problem_document(request, problem, path=path),
+    }
+    if "Retry-After" in problem.headers:
+        members["retryAfterSeconds"] = int(problem.headers["Retry-After"])
+    return members
 
 
 def _readable(request: web.Request, document: dict[str, object]) -> web.Response:

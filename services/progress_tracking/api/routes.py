@@ -8,16 +8,22 @@ from aiohttp import web
 
 from libs.http import Problem
 from services.progress_tracking.api.handlers import ProgressHandlers
+from services.progress_tracking.api.schemas import BATCH
 from services.progress_tracking.domain.errors import AttemptNotStartedError, TooManyContentsError
 from services.progress_tracking.domain.progress import MAX_CONTENTS_PER_COURSE
+
+# As in API Gateway the literal path wins, for every method: no course has that id.
+_COURSE = f"/progress/{{userId}}/{{courseId:(?!{BATCH}$)[^{{}}/]+}}"
 
 
 def routes(handlers: ProgressHandlers) -> Sequence[web.RouteDef]:
     """Every operation with a principal."""
     return [
         web.get("/progress/{userId}", handlers.list_progress),
-        web.get("/progress/{userId}/{courseId}", handlers.get_course_progress),
-        web.put("/progress/{userId}/{courseId}", handlers.record_progress),
+        web.post(f"/progress/{{userId}}/{BATCH}", handlers.record_batch),
+        web.get(_COURSE, handlers.get_course_progress),
+        web.put(_COURSE, handlers.record_progress),
+        web.delete(_COURSE, handlers.restart_course),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -20,20 +20,35 @@ from services.progress_tracking.domain.progress import (
     ResumePoint,
 )
 from services.progress_tracking.domain.tracking import (
+    BatchEntry,
     CourseFilter,
     CoursePage,
     CourseView,
     DetailedView,
+    RecordedView,
 )
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 100
 MAX_ITEMS = 100
+MAX_ENTRIES = 25
+MAX_CONTENTS_IN_A_BATCH_ANSWER = 20_000
+"""Some three megabytes; API Gateway passes on ten."""
+
+BATCH = "batch"
+"""The name under /progress/{userId}/ that is no course's."""
+
 _MAX_ATTEMPT = 2_147_483_647
 
 
 class NoQuery(Schema):
     """An operation that takes no query parameter."""
+
+
+class RestartQuery(Schema):
+    """The query of `DELETE /progress/{userId}/{courseId}`."""
+
+    attempt: Annotated[DecimalInteger, Field(ge=1, le=_MAX_ATTEMPT)] | None = None
 
 
 class ListQuery(Schema):
@@ -115,8 +130,32 @@ class UpdateBody(Schema):
         )
 
 
-def timely_update_body(clock: Clock) -> type[UpdateBody]:
-    """`UpdateBody`, refusing moments too far ahead of `clock` together with all other errors."""
+class BatchBody(Schema):
+    """The body of `POST /progress/{userId}/batch`, whose entries are judged one by one."""
+
+    entries: Annotated[list[object], Field(min_length=1, max_length=MAX_ENTRIES)]
+
+
+class EntryBody(UpdateBody):
+    """One entry of a batch: the body of a PUT, and the course that would be in its path."""
+
+    course_id: Identifier
+
+    @field_validator("course_id")
+    @classmethod
+    def _is_a_course(cls, value: str) -> str:
+        if value == BATCH:
+            raise ValueError("is no course's id")
+        return value
+
+    def entry(self) -> BatchEntry:
+        """The entry of the domain."""
+        return BatchEntry(self.course_id, self.update())
+
+
+def timely_bodies(clock: Clock) -> tuple[type[UpdateBody], type[EntryBody]]:
+    """`UpdateBody` and `EntryBody`, refusing moments too far ahead of `clock` together with all
+    other errors."""
 
     def not_ahead(value: datetime | None) -> datetime | None:
         if value is not None and value - clock() > MAX_CLOCK_AHEAD:
@@ -136,7 +175,10 @@ def timely_update_body(clock: Clock) -> type[UpdateBody]:
             default_factory=dict
         )
 
-    return TimelyUpdateBody
+    class TimelyEntryBody(TimelyUpdateBody, EntryBody):
+        pass
+
+    return TimelyUpdateBody, TimelyEntryBody
 
 
 def page_document(user_id: str, page: CoursePage, next_cursor: str | None) -> dict[str, object]:
@@ -149,16 +191,42 @@ def page_document(user_id: str, page: CoursePage, next_cursor: str | None) -> di
 
 
 def course_document(user_id: str, view: DetailedView) -> dict[str, object]:
-    """The answer of `GET` and `PUT /progress/{userId}/{courseId}`."""
+    """The answer of `GET`, `PUT` and `DELETE /progress/{userId}/{courseId}`."""
     completions = view.course.summary.completions
     return {
         "userId": user_id,
         **_course(view.course),
         "items": {
             content_id: _content(completions.get(content_id), view.contents.get(content_id))
-            for content_id in sorted(completions.keys() | view.contents.keys())
+            for content_id in sorted(_content_ids(view))
         },
     }
+
+
+def batch_document(
+    user_id: str,
+    results: Sequence[RecordedView | Mapping[str, object]],
+    course_ids: Sequence[str | None],
+) -> dict[str, object]:
+    """The answer of `POST /progress/{userId}/batch`: what was recorded, and the members of each
+    result that failed."""
+    shown = 0
+    documents: list[dict[str, object]] = []
+    for course_id, result in zip(course_ids, results, strict=True):
+        document: dict[str, object] = {} if course_id is None else {"courseId": course_id}
+        if isinstance(result, RecordedView):
+            document["status"] = 201 if result.created else 200
+            shown += len(_content_ids(result.progress))
+            if shown <= MAX_CONTENTS_IN_A_BATCH_ANSWER:
+                document["progress"] = course_document(user_id, result.progress)
+        else:
+            document |= result
+        documents.append(document)
+    return {"userId": user_id, "results": documents}
+
+
+def _content_ids(view: DetailedView) -> set[str]:
+    return view.course.summary.completions.keys() | view.contents.keys()
 
 
 def _course(view: CourseView) -> dict[str, object]:

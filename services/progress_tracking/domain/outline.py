@@ -8,7 +8,7 @@ know how outlines reach this service.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
@@ -69,7 +69,9 @@ class Standing:
     """Where a learner stands. What needs the outline is None while it is unknown.
 
     `completed_count` counts contents of the outline, or all completed ones while it is unknown.
-    `new_items_since_completion` is None until the course was completed.
+    `new_items_since_completion` is None until the course was completed. Then it counts the contents
+    of the course that were not completed at that moment: all that counted then was, so these were
+    added since, and remain so when the learner completes them too.
     """
 
     status: Status
@@ -107,15 +109,13 @@ def standing(summary: CourseSummary, outline: Outline | None) -> Standing:
         )
     counted = outline.counted()
     done = counted.keys() & settled.completions.keys()
-    missing = len(counted) - len(done)
     return Standing(
         status=status,
         percent=_percent(counted, done),
         completed_count=len(done),
         total_count=len(counted),
         outline_version=outline.version,
-        # All that counted was completed then, so whatever is open now was added since.
-        new_items_since_completion=missing if settled.completed_at is not None else None,
+        new_items_since_completion=_added_since_completion(counted, settled),
     )
 
 
@@ -123,6 +123,16 @@ def _status(summary: CourseSummary) -> Status:
     if summary.completed_at is not None:
         return Status.COMPLETED
     return Status.NOT_STARTED if summary.started_at is None else Status.IN_PROGRESS
+
+
+def _added_since_completion(counted: Collection[str], summary: CourseSummary) -> int | None:
+    """See `Standing`. Nothing is stored for it: it follows from moments that merge, so it is the
+    same whatever order updates arrived in."""
+    completed_at = summary.completed_at
+    if completed_at is None:
+        return None
+    moments = map(summary.completions.get, counted)
+    return sum(1 for moment in moments if moment is None or moment > completed_at)
 
 
 def _percent(counted: Mapping[str, Fraction], done: frozenset[str] | set[str]) -> int:

@@ -61,6 +61,15 @@ class ProgressRepository(Protocol):
         told `created`. Raises AttemptNotStartedError, TooManyContentsError.
         """
 
+    async def keep_completion(
+        self, user_id: str, summary: CourseSummary, *, at: datetime
+    ) -> CourseSummary:
+        """Keep `summary.completed_at`, which `settle` found for what is stored, and give the
+        summary with what is kept then.
+
+        Changes nothing where an earlier completion is kept, or the attempt is over.
+        """
+
     async def start_attempt(
         self, user_id: str, course_id: str, *, following: int, at: datetime
     ) -> CourseProgress | None:

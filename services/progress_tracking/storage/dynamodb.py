@@ -36,6 +36,7 @@ from services.progress_tracking.domain.recording import attempt_of, recorded
 from services.progress_tracking.domain.repository import Recorded, SummaryPage
 from services.progress_tracking.storage import rows
 from services.progress_tracking.storage.plans import (
+    plan_completion,
     plan_content_row,
     plan_course_row,
     plan_recent_row,
@@ -43,7 +44,7 @@ from services.progress_tracking.storage.plans import (
 from services.progress_tracking.storage.rows import ContentRow, CourseRow, Item, RecentRow
 from services.progress_tracking.storage.update import ConditionalUpdate
 
-MAX_CONCURRENT_WRITES: Final = 16
+MAX_CONCURRENT_WRITES: Final = 8
 """Content rows of one update that are written at the same time."""
 
 _MAX_ROUNDS: Final = 64
@@ -134,6 +135,25 @@ class DynamoDBProgressRepository:
         )
         after = _CourseRows(course, recent, contents).existing()
         return replace(after, created=created)
+
+    async def keep_completion(
+        self, user_id: str, summary: CourseSummary, *, at: datetime
+    ) -> CourseSummary:
+        """As `ProgressRepository.keep_completion`: one conditional write."""
+        if summary.completed_at is None:
+            return summary
+        write = plan_completion(summary, summary.completed_at, at)
+        try:
+            item = await self._update(rows.course_key(user_id, summary.course_id), write)
+        except ConditionFailed as failed:
+            if failed.item is None:
+                raise CorruptProgressError("a course row is never deleted") from None
+            item = failed.item
+        row = rows.course_row(item)
+        if row.attempt != summary.attempt:
+            return summary
+        updated_at = max(summary.updated_at, row.updated_at)
+        return replace(summary, completed_at=row.completed_at, updated_at=updated_at)
 
     async def start_attempt(
         self, user_id: str, course_id: str, *, following: int, at: datetime

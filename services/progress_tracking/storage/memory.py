@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from services.progress_tracking.domain.outline import Outline
 from services.progress_tracking.domain.progress import (
     CourseProgress,
+    CourseSummary,
     ProgressUpdate,
     blank,
     to_milliseconds,
@@ -41,6 +43,20 @@ class MemoryProgressRepository:
         after = recorded(current, update, course_id=course_id, outline=outline, at=at)
         self._courses[user_id, course_id] = after
         return Recorded(after, created=current is None)
+
+    async def keep_completion(
+        self, user_id: str, summary: CourseSummary, *, at: datetime
+    ) -> CourseSummary:
+        """As `ProgressRepository.keep_completion`."""
+        course = self._courses[user_id, summary.course_id]
+        kept = course.summary
+        if kept.attempt != summary.attempt or summary.completed_at is None:
+            return summary
+        if kept.completed_at is None or summary.completed_at < kept.completed_at:
+            updated_at = max(to_milliseconds(at), kept.updated_at)
+            kept = replace(kept, completed_at=summary.completed_at, updated_at=updated_at)
+            self._courses[user_id, summary.course_id] = replace(course, summary=kept)
+        return replace(summary, completed_at=kept.completed_at, updated_at=kept.updated_at)
 
     async def start_attempt(
         self, user_id: str, course_id: str, *, following: int, at: datetime

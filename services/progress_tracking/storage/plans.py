@@ -18,6 +18,7 @@ from services.progress_tracking.domain.progress import (
     CourseSummary,
     join_contents,
     join_summaries,
+    to_milliseconds,
 )
 from services.progress_tracking.domain.recording import require_room
 from services.progress_tracking.storage import rows
@@ -66,6 +67,18 @@ def plan_course_row(
         if added := len(earlier.keys() - known):
             # The bound holds under concurrency too: a row that outgrew 400 KB would take nothing.
             write.require_absent_or_smaller(rows.COMPLETED, MAX_CONTENTS_PER_COURSE - added)
+    return write
+
+
+def plan_completion(
+    summary: CourseSummary, completed_at: datetime, at: datetime
+) -> ConditionalUpdate:
+    """Completeness alone, as a later outline shows it. Whatever makes this fail is as good: an
+    earlier completion, or the end of the attempt."""
+    write = ConditionalUpdate()
+    write.require_equal(rows.ATTEMPT, summary.attempt)
+    write.set(rows.UPDATED_AT, format_timestamp(max(summary.updated_at, to_milliseconds(at))))
+    _lower(write, rows.COMPLETED_AT, completed_at)
     return write
 
 

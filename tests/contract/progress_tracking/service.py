@@ -32,6 +32,7 @@ from tests.unit.progress_tracking.updates import NOW
 CONTRACT = Contract(Path("services/progress_tracking/openapi.yaml"))
 LIST = "/progress/{userId}"
 COURSE = "/progress/{userId}/{courseId}"
+BATCH = "/progress/{userId}/batch"
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 OTHER_SECRET = "another-secret-of-more-than-32-bytes"
 

@@ -53,9 +53,10 @@ class ObservedDynamoDB(DynamoDB):
     """
 
     def __init__(self, inner: DynamoDB) -> None:
-        self._inner = inner
+        self.inner = inner
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.capacity: list[float] = []
+        self.written_capacity: list[float] = []
         self.fail_write: int | None = None
         self.fail_after = False
         self.rows_per_query: int | None = None
@@ -89,6 +90,7 @@ class ObservedDynamoDB(DynamoDB):
         """Forget the calls so far."""
         self.calls.clear()
         self.capacity.clear()
+        self.written_capacity.clear()
 
     async def query(self, **params: Any) -> dict[str, Any]:
         if self.rows_per_query is not None:
@@ -123,10 +125,12 @@ class ObservedDynamoDB(DynamoDB):
 
     async def _call(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         self.calls.append((name, params))
-        function = getattr(self._inner, name)
+        function = getattr(self.inner, name)
         answer: dict[str, Any] = await function(**params, ReturnConsumedCapacity="TOTAL")
         consumed = answer.get("ConsumedCapacity")
         for entry in consumed if isinstance(consumed, list) else [consumed]:
             if entry:
                 self.capacity.append(float(entry["CapacityUnits"]))
+                if name in ("update_item", "put_item"):
+                    self.written_capacity.append(self.capacity[-1])
         return answer

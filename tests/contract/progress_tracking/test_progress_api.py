@@ -50,6 +50,14 @@ async def put(
     return document
 
 
+async def restart(service: Service, query: str = "") -> dict[str, Any]:
+    response = await service.request("DELETE", f"/progress/me/crs-1{query}")
+    assert response.status == 200, await response.text()
+    document = await CONTRACT.check(response, "DELETE", COURSE)
+    assert isinstance(document, dict)
+    return document
+
+
 async def get(service: Service, path: str, template: str = COURSE) -> dict[str, Any]:
     response = await service.request("GET", path)
     assert response.status == 200, await response.text()
@@ -148,6 +156,66 @@ class TestAttempts:
         assert document["items"] == {}
         document = await put(service, "crs-1", update(AT_TEN))
         assert (document["attempt"], document["startedAt"]) == (2, AT_TEN)
+
+    async def test_a_restart_shows_the_new_attempt(self, service: Service) -> None:
+        await service.repository.learn_outline(OUTLINE)
+        done = {"intro": {"completed": True, "fraction": 1}, "tides": {"completed": True}}
+        await put(service, "crs-1", update(items=done), status=201)
+        service.now += timedelta(hours=1)
+        document = await restart(service)
+        assert document == {
+            "userId": "learner-a",
+            "courseId": "crs-1",
+            "status": "not_started",
+            "percent": 0,
+            "completedCount": 0,
+            "totalCount": 2,
+            "outlineVersion": 3,
+            "newItemsSinceCompletion": None,
+            "resume": None,
+            "startedAt": None,
+            "completedAt": None,
+            "updatedAt": "2026-03-01T13:00:00.000Z",
+            "attempt": 2,
+            "items": {},
+        }
+        assert await get(service, "/progress/me/crs-1") == document
+        listed = await get(service, "/progress/me?status=not_started", LIST)
+        assert [course["attempt"] for course in listed["items"]] == [2]
+
+    async def test_a_restart_that_is_sent_again_skips_no_attempt(self, service: Service) -> None:
+        await put(service, "crs-1", update(), status=201)
+        first = await restart(service)
+        assert await restart(service) == first
+        assert await restart(service, "?attempt=1") == first
+        # The first request comes once more, late: a device has been at work in attempt 2.
+        current = await put(service, "crs-1", update(AT_TEN, attempt=2))
+        assert await restart(service, "?attempt=1") == current
+        assert (await restart(service, "?attempt=2"))["attempt"] == 3
+        # Without the attempt it ends what is current, whenever it comes.
+        await put(service, "crs-1", update(AT_TEN))
+        assert (await restart(service))["attempt"] == 4
+
+    async def test_there_is_nothing_to_restart(self, service: Service) -> None:
+        for query in ("", "?attempt=1", "?attempt=2"):
+            response = await service.request("DELETE", f"/progress/me/crs-1{query}")
+            problem = await CONTRACT.check(response, "DELETE", COURSE)
+            assert isinstance(problem, dict)
+            assert (problem["status"], problem["code"]) == (404, "progress_not_found")
+        current = await put(service, "crs-1", update(), status=201)
+        response = await service.request("DELETE", "/progress/me/crs-1?attempt=2")
+        problem = await CONTRACT.check(response, "DELETE", COURSE)
+        assert isinstance(problem, dict)
+        assert (problem["status"], problem["code"]) == (409, "attempt_not_started")
+        assert await get(service, "/progress/me/crs-1") == current
+
+    async def test_only_the_user_and_staff_restart(self, service: Service) -> None:
+        await put(service, "crs-1", update(), status=201)
+        path = "/progress/learner-a/crs-1"
+        assert (await service.request("DELETE", path, sub="learner-b")).status == 403
+        assert (await get(service, path))["attempt"] == 1
+        ended = await service.request("DELETE", path, sub="staff-1", groups=["staff"])
+        assert (await ended.json())["attempt"] == 2
 
     async def test_an_attempt_that_has_not_begun_is_a_conflict(self, service: Service) -> None:
         response = await service.request("PUT", "/progress/me/crs-1", json=update(attempt=2))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from tests.contract.progress_tracking.service import CONTRACT, COURSE, LIST, Service, running
+from tests.contract.progress_tracking.service import BATCH, CONTRACT, COURSE, LIST, Service, running
 
 JSON = {"Content-Type": "application/json"}
 GOOD = b'{"occurredAt":"2026-02-01T09:00:00Z","deviceId":"phone"}'
@@ -95,6 +95,7 @@ async def test_a_content_type_with_utf_8_is_right(service: Service) -> None:
 TIMESTAMP = "must be an RFC 3339 timestamp with a zone"
 IDENTIFIER = "String should match pattern '^[A-Za-z0-9_-]{1,64}$'"
 AHEAD = "must not be more than 5 minutes ahead of the service's clock"
+UNKNOWN = "is not known here"
 NOT_NULL = "must not be null; leave it out"
 
 
@@ -301,6 +302,101 @@ async def test_forged_cursors(service: Service, cursor: str) -> None:
     assert (response.status, problem["code"]) == (400, "invalid_cursor")
 
 
+@pytest.mark.parametrize(
+    ("query", "pointer", "message"),
+    [
+        ("attempt=0", "/attempt", "Input should be greater than or equal to 1"),
+        ("attempt=2147483648", "/attempt", "Input should be less than or equal to 2147483647"),
+        ("attempt=one", "/attempt", "must be a decimal integer"),
+        ("attempt=", "/attempt", "must be a decimal integer"),
+        ("attempt=1&attempt=1", "/attempt", "is given more than once"),
+        ("attempts=1", "/attempts", "is not known here"),
+    ],
+)
+async def test_queries_of_a_restart(
+    service: Service, query: str, pointer: str, message: str
+) -> None:
+    response = await service.request("DELETE", f"/progress/me/crs-1?{query}")
+    problem = await CONTRACT.check(response, "DELETE", COURSE)
+    assert isinstance(problem, dict)
+    assert (response.status, problem["code"]) == (400, "invalid_query")
+    assert problem["errors"] == [{"pointer": pointer, "message": message}]
+
+
+ENTRY = {"courseId": "crs-1", "occurredAt": "2026-02-01T09:00:00Z", "deviceId": "phone"}
+TOO_MANY = "List should have at most 25 items after validation, not 26"
+
+
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        ({}, {"/entries": "is required"}),
+        ([ENTRY], {"": "Input should be an object"}),
+        (ENTRY, {"/entries": "is required", **dict.fromkeys(map("/{}".format, ENTRY), UNKNOWN)}),
+        ({"entries": None}, {"/entries": "Input should be a valid array"}),
+        ({"entries": ENTRY}, {"/entries": "Input should be a valid array"}),
+        ({"entries": []}, {"/entries": "List should have at least 1 item after validation, not 0"}),
+        ({"entries": [ENTRY] * 26}, {"/entries": TOO_MANY}),
+        ({"entries": [ENTRY], "deviceId": "phone"}, {"/deviceId": UNKNOWN}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_what_is_no_batch(service: Service, body: object, errors: dict[str, str]) -> None:
+    response = await service.request("POST", "/progress/me/batch", json=body)
+    problem = await CONTRACT.check(response, "POST", BATCH)
+    assert isinstance(problem, dict)
+    assert (response.status, problem["code"]) == (422, "invalid_body")
+    assert {error["pointer"]: error["message"] for error in problem["errors"]} == errors
+    assert (await service.request("GET", "/progress/me/crs-1")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("entry", "errors"),
+    [
+        (None, {"": "Input should be an object"}),
+        (["crs-1"], {"": "Input should be an object"}),
+        ("crs-1", {"": "Input should be an object"}),
+        ({}, dict.fromkeys(map("/{}".format, ENTRY), "is required")),
+        ({**ENTRY, "courseId": "a.b"}, {"/courseId": IDENTIFIER}),
+        ({**ENTRY, "courseId": 7}, {"/courseId": "Input should be a valid string"}),
+        ({**ENTRY, "courseId": "batch"}, {"/courseId": "is no course's id"}),
+        ({**ENTRY, "occurredAt": "2026-03-01T12:05:00.001Z"}, {"/occurredAt": AHEAD}),
+        (
+            {**ENTRY, "items": {"a": {"fraction": 2, "occurredAt": "2027-01-01T00:00:00Z"}}},
+            {
+                "/items/a/fraction": "Input should be less than or equal to 1",
+                "/items/a/occurredAt": AHEAD,
+            },
+        ),
+        ({**ENTRY, "userId": "learner-b"}, {"/userId": UNKNOWN}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_wrong_entry_is_refused_for_itself(
+    service: Service, entry: object, errors: dict[str, str]
+) -> None:
+    good = {**ENTRY, "courseId": "crs-good"}
+    response = await service.request("POST", "/progress/me/batch", json={"entries": [entry, good]})
+    document = await CONTRACT.check(response, "POST", BATCH)
+    assert isinstance(document, dict)
+    wrong, right = document["results"]
+    assert (response.status, wrong["status"], right["status"]) == (200, 422, 201)
+    assert (wrong["problem"]["status"], wrong["problem"]["code"]) == (422, "invalid_body")
+    assert {error["pointer"]: error["message"] for error in wrong["problem"]["errors"]} == errors
+    assert (await service.request("GET", "/progress/me/crs-1")).status == 404
+
+
+async def test_a_batch_of_nothing_but_mistakes_has_a_small_answer(service: Service) -> None:
+    # Each mistake repeats a long name in its pointer: as much as a body of this size can ask for.
+    items = {"x" * 200: {f"{number:x}": 1 for number in range(1200)}}
+    entries = [{**ENTRY, "items": items}] * 20
+    response = await service.request("POST", "/progress/me/batch", json={"entries": entries})
+    document = await CONTRACT.check(response, "POST", BATCH)
+    assert isinstance(document, dict)
+    assert [len(result["problem"]["errors"]) for result in document["results"]] == [100] * 20
+    assert len(await response.read()) < 1 << 20
+
+
 @pytest.mark.parametrize("path", ["/progress/me/crs-1?x=1", "/progress/me/crs-1?limit=1"])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_operations_without_a_query_take_none(
@@ -316,13 +412,18 @@ async def test_operations_without_a_query_take_none(
     [
         ("POST", "/progress/me", {"GET", "HEAD"}),
         ("PUT", "/progress/me", {"GET", "HEAD"}),
-        ("DELETE", "/progress/me/crs-1", {"GET", "HEAD", "PUT"}),
-        ("PATCH", "/progress/me/crs-1", {"GET", "HEAD", "PUT"}),
+        ("POST", "/progress/me/crs-1", {"GET", "HEAD", "PUT", "DELETE"}),
+        ("PATCH", "/progress/me/crs-1", {"GET", "HEAD", "PUT", "DELETE"}),
+        # No course is called so: behind the gateway it could not be reached.
+        *((method, "/progress/me/batch", {"POST"}) for method in ("GET", "HEAD", "PUT", "DELETE")),
+        ("GET", "/progress/me/%62atch", {"POST"}),
     ],
 )
 async def test_methods_that_are_none(
     service: Service, method: str, path: str, allow: set[str]
 ) -> None:
     response = await service.request(method, path)
-    assert (response.status, (await response.json())["code"]) == (405, "method_not_allowed")
+    assert response.status == 405
+    if method != "HEAD":
+        assert (await response.json())["code"] == "method_not_allowed"
     assert set(response.headers["Allow"].replace(" ", "").split(",")) == allow

@@ -13,10 +13,13 @@ from datetime import timedelta
 
 import pytest
 
+from services.progress_tracking.domain.outlines import KnownOutlines
 from services.progress_tracking.domain.progress import ItemUpdate, ProgressUpdate
+from services.progress_tracking.domain.tracking import BatchEntry, CourseFilter, ProgressTracking
 from services.progress_tracking.storage.dynamodb import DynamoDBProgressRepository
 from tests.backends import Backend
 from tests.contract.progress_tracking.table import ObservedDynamoDB, dynamodb_on, new_table
+from tests.unit.progress_tracking.course_life import tracking_on
 from tests.unit.progress_tracking.updates import NOW, OUTLINE, completing, heartbeat, minutes
 
 
@@ -141,6 +144,58 @@ async def test_a_page_of_the_list_is_one_query(
     page = await repository.list_summaries("user-1", after=None, limit=5)
     assert [name for name, _ in observed.calls] == ["query"]
     assert len(page.summaries) == 5
+
+
+async def test_a_page_of_fifty_courses_is_one_query_and_one_read_of_their_outlines(
+    observed: ObservedDynamoDB, repository: DynamoDBProgressRepository
+) -> None:
+    names = [f"crs-{number:02}" for number in range(51)]
+    for name in names:
+        update = replace(heartbeat(2, "intro", 1.0), items=completing(1, "intro").items)
+        await record(repository, update, course=name)
+        await repository.learn_outline(replace(OUTLINE, course_id=name))
+    outlines = KnownOutlines(
+        repository, maximum_age_seconds=30, maximum_entries=100, monotonic=lambda: 0.0
+    )
+    tracking = ProgressTracking(repository=repository, outlines=outlines, clock=lambda: NOW)
+    for calls in (["query", "batch_get_item"], ["query"]):  # outlines are at hand the second time
+        observed.reset()
+        page = await tracking.list("user-1", chosen=CourseFilter(), after=None, limit=50)
+        assert [name for name, _ in observed.calls] == calls
+        assert [view.summary.course_id for view in page.courses] == names[:50]
+        assert {view.standing.percent for view in page.courses} == {33}
+        assert page.next_after == names[49]
+
+
+async def test_a_batch_of_heartbeats_is_one_unit_for_each_course(
+    observed: ObservedDynamoDB, repository: DynamoDBProgressRepository
+) -> None:
+    names = [f"crs-{number:02}" for number in range(25)]
+    for name in names:
+        await record(repository, heartbeat(1, "intro", 1.0), course=name)
+    tracking = tracking_on(repository)
+    batch = [BatchEntry(name, heartbeat(2, "intro", 2.0)) for name in names]
+    observed.reset()
+    await tracking.record_batch("user-1", batch, seconds=60)
+    assert len(observed.writes) == 25
+    # Units of the writes alone: those of reads follow the size of what was read.
+    assert observed.written_capacity == [1.0] * 25
+    # One read of all outlines, two queries of each course.
+    assert len(observed.calls) == 25 + 1 + 50
+    observed.reset()
+    await tracking.record_batch("user-1", batch, seconds=60)
+    assert observed.writes == []
+
+
+async def test_a_new_attempt_is_one_write(
+    observed: ObservedDynamoDB, repository: DynamoDBProgressRepository
+) -> None:
+    await of_a_large_course(repository, 100)
+    tracking = tracking_on(repository)
+    for ending, writes in ((None, 1), (1, 0), (None, 0)):
+        observed.reset()
+        await tracking.restart("user-1", "crs-1", ending=ending)
+        assert len(observed.writes) == writes
 
 
 async def test_a_course_is_read_by_two_queries(

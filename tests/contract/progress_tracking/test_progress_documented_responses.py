@@ -12,6 +12,7 @@ from openapi_spec_validator import validate
 
 from tests.contract.openapi import Promise
 from tests.contract.progress_tracking.service import (
+    BATCH,
     CONTRACT,
     COURSE,
     LIST,
@@ -76,6 +77,8 @@ def read(template: str, path: str, bad: str) -> list[Scenario]:
     ]
 
 
+BATCHES = "/progress/me/batch"
+ENTRIES = {"entries": [{**UPDATE, "courseId": "crs-1"}]}
 STARTED, NEW = "/progress/me/crs-1", "/progress/me/crs-new"
 SCENARIOS = [
     *read(LIST, "/progress/me", "/progress/me?limit=0"),
@@ -100,6 +103,27 @@ SCENARIOS = [
     Scenario("PUT", COURSE, 422, STARTED, json={}),
     Scenario("PUT", COURSE, 503, STARTED, json=UPDATE, on="failing"),
     Scenario("PUT", COURSE, 503, STARTED, json=UPDATE, on="keyless"),
+    Scenario("DELETE", COURSE, 200, STARTED),
+    Scenario("DELETE", COURSE, 400, f"{STARTED}?attempt=0"),
+    Scenario("DELETE", COURSE, 400, "/progress/me/a.b"),
+    Scenario("DELETE", COURSE, 401, STARTED, sub=None),
+    Scenario("DELETE", COURSE, 403, "/progress/learner-b/crs-1"),
+    Scenario("DELETE", COURSE, 404, NEW),
+    Scenario("DELETE", COURSE, 406, STARTED, headers={"Accept": "text/html"}),
+    Scenario("DELETE", COURSE, 409, f"{STARTED}?attempt=2"),
+    Scenario("DELETE", COURSE, 503, STARTED, on="failing"),
+    Scenario("POST", BATCH, 200, BATCHES, json=ENTRIES),
+    Scenario("POST", BATCH, 400, BATCHES, data=b"{", headers=JSON),
+    Scenario("POST", BATCH, 400, f"{BATCHES}?x=1", json=ENTRIES),
+    Scenario("POST", BATCH, 401, BATCHES, json=ENTRIES, sub=None),
+    Scenario("POST", BATCH, 403, "/progress/learner-b/batch", json=ENTRIES),
+    Scenario("POST", BATCH, 406, BATCHES, json=ENTRIES, headers={"Accept": "text/html"}),
+    Scenario("POST", BATCH, 408, BATCHES, stalls=True, headers={**JSON, **HURRY}),
+    Scenario("POST", BATCH, 413, BATCHES, data=b" " * 300_000, headers=JSON),
+    Scenario("POST", BATCH, 415, BATCHES, data=b"{}", headers={"Content-Type": "text/plain"}),
+    Scenario("POST", BATCH, 422, BATCHES, json={"entries": []}),
+    Scenario("POST", BATCH, 503, BATCHES, json=ENTRIES, on="failing"),
+    Scenario("POST", BATCH, 503, BATCHES, json=ENTRIES, on="keyless"),
     Scenario("GET", "/healthz", 200, "/healthz", sub=None),
     Scenario("GET", "/readyz", 200, "/readyz", sub=None),
     Scenario("GET", "/readyz", 503, "/readyz", sub=None, on="unready"),
@@ -167,3 +191,6 @@ def test_the_examples_of_updates_are_what_the_contract_takes() -> None:
     schema = {"$ref": "#/components/schemas/ProgressUpdate"}
     assert CONTRACT.validate(schema, UPDATE) == []
     assert CONTRACT.validate(schema, {**UPDATE, "more": 1}) != []
+    schema = {"$ref": "#/components/schemas/ProgressBatch"}
+    assert CONTRACT.validate(schema, ENTRIES) == []
+    assert CONTRACT.validate(schema, {"entries": [UPDATE]}) != []

@@ -326,6 +326,34 @@ async def test_updates_of_an_earlier_attempt_change_nothing(repository: Progress
     assert await repository.read("user-1", "crs-1") == begun
 
 
+async def test_a_completion_is_kept_as_the_outline_shows_it(repository: ProgressRepository) -> None:
+    before = await record(repository, completing(5, "intro"), heartbeat(9, "intro", 1.0))
+    seen = replace(before.summary, completed_at=minutes(5))
+    kept = await repository.keep_completion("user-1", seen, at=LATER)
+    assert kept == replace(seen, updated_at=LATER)
+    after = await repository.read("user-1", "crs-1")
+    assert after == CourseProgress(kept, before.contents)
+    # A later moment, or the same again, changes nothing; an earlier one does.
+    much_later = LATER + timedelta(hours=1)
+    for completed_at in (minutes(5), minutes(6)):
+        again = replace(kept, completed_at=completed_at)
+        assert await repository.keep_completion("user-1", again, at=much_later) == kept
+    earlier = replace(kept, completed_at=minutes(4))
+    assert await repository.keep_completion("user-1", earlier, at=NOW) == earlier
+    page = await repository.list_summaries("user-1", after=None, limit=5)
+    assert page.summaries == (earlier,)
+
+
+async def test_a_completion_of_an_attempt_that_is_over_is_not_kept(
+    repository: ProgressRepository,
+) -> None:
+    before = await record(repository, completing(5, "intro"))
+    begun = await repository.start_attempt("user-1", "crs-1", following=1, at=LATER)
+    seen = replace(before.summary, completed_at=minutes(5))
+    assert await repository.keep_completion("user-1", seen, at=LATER) == seen
+    assert await repository.read("user-1", "crs-1") == begun
+
+
 async def test_an_attempt_that_has_not_begun_is_refused_and_nothing_is_written(
     repository: ProgressRepository,
 ) -> None:
