@@ -12,7 +12,7 @@ each other, so that their slots are one slice.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import reduce
 from heapq import merge
@@ -142,6 +142,7 @@ class _OpenPart:
         self._rare: dict[str, array[int]] = {}
         self._common: dict[str, bytearray] = {}
         self._vocabulary: list[str] = []
+        self._in_order = True
         self._bounds = (0, 0)
 
     def add(self, slot: int, found: Iterable[str]) -> None:
@@ -156,7 +157,8 @@ class _OpenPart:
             slots = self._rare.get(word)
             if slots is None:
                 slots = self._rare[word] = array("I")
-                insort(self._vocabulary, word)
+                self._vocabulary.append(word)
+                self._in_order = False
             slots.append(slot)
             if len(slots) > self._common_above:
                 self._common[word] = _bitmap(self._rare.pop(word))
@@ -165,7 +167,7 @@ class _OpenPart:
         return _intersection([self._find(word) for word in wanted])
 
     def words(self) -> Iterator[tuple[str, Iterable[int]]]:
-        for word in self._vocabulary:
+        for word in self._ordered():
             rare = self._rare.get(word)
             yield word, _slots_of(self._common[word]) if rare is None else rare
 
@@ -176,14 +178,22 @@ class _OpenPart:
         if not _begins_others(word):
             matching = [word]
         else:
-            begin = bisect_left(self._vocabulary, word)
-            end = bisect_left(self._vocabulary, word + "\U0010ffff", begin)
-            matching = self._vocabulary[begin:end]
+            vocabulary = self._ordered()
+            begin = bisect_left(vocabulary, word)
+            end = bisect_left(vocabulary, word + "\U0010ffff", begin)
+            matching = vocabulary[begin:end]
         rare = [self._rare[match] for match in matching if match in self._rare]
         common = [self._common[match] for match in matching if match in self._common]
         if not common:
             return set().union(*rare)
         return reduce(or_, map(_as_int, common), _as_int(_bitmap(set().union(*rare))))
+
+    def _ordered(self) -> list[str]:
+        if not self._in_order:
+            # When many are added nobody asks in between; what is nearly in order is sorted fast.
+            self._vocabulary.sort()
+            self._in_order = True
+        return self._vocabulary
 
 
 class _SealedPart:
@@ -222,7 +232,7 @@ class _SealedPart:
         for number in range(len(self._ends)):
             bitmap = self._common.get(number)
             slots = self._of(number, number + 1) if bitmap is None else _slots_of(bitmap)
-            yield self._word(number).decode(), (self._base + slot for slot in slots)
+            yield self._word(number).decode(), map(self._base.__add__, slots)
 
     def bounds(self) -> tuple[int, int]:
         return self._base, self._high
@@ -271,14 +281,18 @@ class _Builder:
         self._common: dict[int, bytes] = {}
 
     def steps(self) -> Iterator[None]:
+        from_base = (-self._base).__add__
         # Where bits take less room than slots do.
         common_above = (self._high - self._base) // 8 // self._slots.itemsize
         in_order = merge(*(part.words() for part in self._parts), key=itemgetter(0))
         for number, (word, entries) in enumerate(groupby(in_order, key=itemgetter(0)), start=1):
-            slots = chain.from_iterable(found for _, found in entries)
-            kept = sorted(slot - self._base for slot in slots if slot not in self._retired)
+            kept = sorted(chain.from_iterable(found for _, found in entries))
+            if self._retired:
+                kept = [slot for slot in kept if slot not in self._retired]
             if kept:
                 self._seen.update(kept)
+                if self._base:
+                    kept = list(map(from_base, kept))
                 if len(kept) > common_above:
                     self._common[len(self._ends)] = bytes(_bitmap(kept))
                 else:
