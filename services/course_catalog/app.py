@@ -31,7 +31,7 @@ from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
 from services.course_catalog.api.handlers import CATALOG, Catalog
 from services.course_catalog.api.routes import problems, routes
-from services.course_catalog.api.schemas import render_course, render_summary
+from services.course_catalog.api.schemas import pack_summary, render_course, unpack_summary
 from services.course_catalog.config import SERVICE, Config
 from services.course_catalog.domain.authoring import Authoring
 from services.course_catalog.domain.course import Course, Tombstone
@@ -166,7 +166,7 @@ def real_dependencies(config: Config) -> Dependencies:
 
 
 def _catalog(config: Config, parts: Dependencies, storage: Storage) -> Catalog:
-    directory = Directory(render_summary)
+    directory = Directory(pack_summary, unpack_summary)
     refresher = DirectoryRefresher(
         directory,
         storage.courses,

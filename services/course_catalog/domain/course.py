@@ -20,6 +20,7 @@ from services.course_catalog.domain.errors import (
     UnpublishableError,
     Violation,
 )
+from services.course_catalog.domain.search import words, words_in_order
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -28,6 +29,9 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 MAX_TITLE = 200
 MAX_SHORT_DESCRIPTION = 500
 MAX_DESCRIPTION = 50_000
+# What a course is found by is kept in memory, and in two indexes of the table.
+MAX_DESCRIPTION_WORDS = 500
+MAX_INDEXED_WORD = 40
 MAX_TAGS = 20
 MAX_TAG = 50
 MAX_INSTRUCTORS = 20
@@ -187,8 +191,24 @@ class Course(CourseContent):
         return {name: last for name, last in self.changed_in.items() if last > version}
 
     def summary(self) -> Summary:
-        """What listings show."""
-        return Summary(**{member.name: getattr(self, member.name) for member in fields(Summary)})
+        """What listings show, and are searched by."""
+        shown = {name: getattr(self, name) for name in SHOWN}
+        return Summary(**shown, description_words=self.description_words())
+
+    def description_words(self) -> tuple[str, ...]:
+        """The words of the description by which the course is found: the first that the rest of
+        what is searched has not, so many of them that all courses' fit into memory."""
+        known = words(" ".join((self.title, self.short_description, *self.tags)))
+        found: dict[str, None] = {}
+        characters = 0
+        for word in words_in_order(self.description):
+            if word in known or word in found or len(word) > MAX_INDEXED_WORD:
+                continue
+            characters += len(word)
+            if len(found) == MAX_DESCRIPTION_WORDS or characters > MAX_DESCRIPTION_WORDS * 16:
+                break
+            found[word] = None
+        return tuple(found)
 
     def _moved(self, status: Status, now: datetime) -> Course:
         touched = self._touched(now)
@@ -209,7 +229,8 @@ TRACKED = (*(member.name for member in fields(CourseContent)), "status")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A course without description and outline, as listings show it."""
+    """A course without description and outline, as listings show it, with the words of the
+    description that it is found by besides those of what is shown."""
 
     id: str
     slug: str
@@ -225,6 +246,11 @@ class Summary:
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None
+    description_words: tuple[str, ...] = ()
+
+
+SHOWN = tuple(member.name for member in fields(Summary) if member.name != "description_words")
+"""The fields of a summary that it has in common with its course."""
 
 
 @dataclass(frozen=True, slots=True)

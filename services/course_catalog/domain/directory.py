@@ -2,9 +2,9 @@
 
 Owns the answer to "which courses, from where, how many" without input or output. Where summaries
 come from and how often is `directory_refresh`'s business; what they look like to a client is the
-given `render`'s. Synchronous throughout, so that a page is always cut from one state.
+given `pack` and `unpack`'s. Synchronous throughout, so that a page is always cut from one state.
 
-Sized for 100,000 courses: a summary is kept once, rendered; orders and filters are arrays of slot
+Sized for 100,000 courses: a summary is kept once, packed; orders and filters are arrays of slot
 numbers (four bytes a course), searched by bisection, so that a page costs the same at any depth.
 """
 
@@ -16,18 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import reduce
-from itertools import chain
-from operator import or_
 from sys import intern
 
 from services.course_catalog.domain.course import Change, Level, Status, Summary, Tombstone
-from services.course_catalog.domain.search import fold, is_unspaced, query_words, words
+from services.course_catalog.domain.search import fold, query_words, words
+from services.course_catalog.domain.word_index import Bits, WordIndex
 
-# A query's word of at least this length is also found as the beginning of a word.
-_PREFIX_LENGTH = 3
-# So many words are purged between two other pieces of work.
-_WORDS_A_STEP = 1_000
+# Of so many times `few` recent changes a set is made: it costs less than to look at each course that
+# a walk meets, as long as most of them did not change.
+_RECENT = 20
 # Inserting one slot into an order costs about as much as sorting so many that are nearly sorted.
 _INSERTION_COST = 20
 # A sort key must fit into a cursor; what is equal so far is ordered by id.
@@ -93,25 +90,34 @@ class _Entry:
     updated: int
     title: str
     facets: tuple[str, ...]
-    rendered: bytes
+    packed: bytes
 
 
 class Directory:
     """Summaries of courses in every status, found by id, filter, words and order."""
 
     def __init__(
-        self, render: Callable[[Summary], bytes], *, few: int = 1_500, common: int = 4_096
+        self,
+        pack: Callable[[Summary], bytes],
+        unpack: Callable[[bytes], bytes] = bytes,
+        *,
+        few: int = 600,
+        common: int = 1_024,
+        compact_at: int = 2_048,
     ) -> None:
-        """`few`: up to so many candidates are picked and sorted, more are met while walking along
-        an order. `common`: with more courses than this, a word is indexed by a bitmap."""
-        self._render = render
+        """`pack` gives what is kept of a summary, `unpack` makes of it what a page shows. `few`: up to so many candidates are picked and sorted, more are met while walking along
+        an order. `common`: with more courses than this, a word is a bitmap as soon as it comes.
+        `compact_at`: after so many courses applied the index is compacted."""
+        self._pack = pack
+        self._unpack = unpack
         self._few_at_most = few
         self._slots: dict[str, int] = {}
         self._entries: list[_Entry | None] = []
         self._free: list[int] = []
         self._retired: set[int] = set()
         self._shelves: dict[str, _Shelf] = {}
-        self._index = _WordIndex(few=few, common=common)
+        self._compact_at = compact_at
+        self._index = WordIndex(few=few, common=common, large=8 * compact_at)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -140,6 +146,7 @@ class Directory:
 
     def settle(self) -> Iterator[None]:
         """Put what was applied into order, a part at each step, so that no page has to."""
+        yield from self._index.seal(at=self._compact_at // 8)
         for shelf in list(self._shelves.values()):
             shelf.settle()
             yield
@@ -148,6 +155,10 @@ class Directory:
             yield from self._index.purge(retired)
             self._retired -= retired
             self._free += retired
+
+    def compact(self) -> Iterator[None]:
+        """Let many courses applied one after another take little memory, a part at each step."""
+        yield from self._index.seal(at=self._compact_at)
 
     def retain(self, ids: set[str]) -> int:
         """Forget every course but these; how many that were."""
@@ -162,14 +173,13 @@ class Directory:
         A course that has gone meanwhile still marks a place: only its key counts.
         """
         slots: list[int] = []
+        resume_after = None
         for slot in self._matching(query, after):
             if len(slots) == limit:
-                return Page(
-                    [self._entry(found).rendered for found in slots],
-                    _key_of(query.sort)(self._entry(slots[-1])),
-                )
+                resume_after = _key_of(query.sort)(self._entry(slots[-1]))
+                break
             slots.append(slot)
-        return Page([self._entry(found).rendered for found in slots], None)
+        return Page([self._unpack(self._entry(found).packed) for found in slots], resume_after)
 
     def _matching(self, query: Query, after: SortKey | None) -> Iterator[int]:
         facets = _query_facets(query)
@@ -182,10 +192,8 @@ class Directory:
 
         def matches(slot: int) -> bool:
             entry = self._entry(slot)
-            return (
-                (since is None or entry.updated >= since)
-                and (candidates is None or slot in candidates)
-                and all(facet in entry.facets for facet in facets)
+            return (since is None or entry.updated >= since) and all(
+                facet in entry.facets for facet in facets
             )
 
         key = _key_of(query.sort)
@@ -202,7 +210,9 @@ class Directory:
         else:
             begin = 0 if after is None else bisect_right(order, after, key=slot_key)
             walk = (order[place] for place in range(begin, len(order)))
-        if len(facets) == 1 and candidates is None and since is None:
+        if candidates is not None:
+            walk = filter(candidates.__contains__, walk)  # much faster than any look at an entry
+        if len(facets) == 1 and since is None:
             return iter(walk)  # the shelf holds nothing else
         return filter(matches, walk)
 
@@ -217,20 +227,18 @@ class Directory:
             found = sorted(pair for pair in keyed if after is None or pair[0] > after)
         return (slot for _, slot in found)
 
-    def _candidates(
-        self, query: Query, shelf: _Shelf, since: int | None
-    ) -> set[int] | _Bits | None:
+    def _candidates(self, query: Query, shelf: _Shelf, since: int | None) -> set[int] | Bits | None:
         """The slots that words, ids or a recent change narrow the search to, None for all."""
-        found: set[int] | _Bits | None = None
+        found: set[int] | Bits | None = None
         if query.q is not None:
-            found = self._index.search(query_words(query.q))
+            found = self._index.search(sorted(query_words(query.q)))
         if query.ids is not None:
             named = {self._slots[known] for known in query.ids if known in self._slots}
             return named if found is None else {slot for slot in named if slot in found}
         if found is None and since is not None:
             order = shelf.order("updatedAt")
             begin = bisect_left(order, since, key=lambda slot: self._entry(slot).updated)
-            if len(order) - begin <= self._few_at_most:
+            if len(order) - begin <= self._few_at_most * _RECENT:
                 return set(order[begin:])
         if isinstance(found, set):
             found -= self._retired
@@ -242,7 +250,7 @@ class Directory:
         return entry
 
     def _add(self, summary: Summary) -> None:
-        entry = _entry_of(summary, self._render(summary))
+        entry = _entry_of(summary, self._pack(summary))
         if self._free:
             slot = self._free.pop()
             self._entries[slot] = entry
@@ -255,7 +263,7 @@ class Directory:
             if shelf is None:
                 shelf = self._shelves[facet] = _Shelf(self._entry)
             shelf.add(slot)
-        self._index.add(slot, words(_searched_text(summary)))
+        self._index.add(slot, _searched_words(summary))
 
     def _remove(self, slot: int) -> None:
         entry = self._entry(slot)
@@ -319,128 +327,6 @@ class _Shelf:
         return lambda slot: key(entry(slot))
 
 
-class _WordIndex:
-    """Which slots have which word, and which words begin how.
-
-    The slots of a rare word are an array, those of a common one a bitmap: smaller, and two of them
-    are intersected in microseconds.
-    """
-
-    def __init__(self, *, few: int, common: int) -> None:
-        self._few_at_most = few
-        self._common_above = common
-        self._rare: dict[str, array[int]] = {}
-        self._common: dict[str, bytearray] = {}
-        self._vocabulary: list[str] = []
-
-    def add(self, slot: int, found: Iterable[str]) -> None:
-        for word in found:
-            bitmap = self._common.get(word)
-            if bitmap is not None:
-                _set_bit(bitmap, slot)
-                continue
-            slots = self._rare.get(word)
-            if slots is None:
-                slots = self._rare[word] = array("I")
-                insort(self._vocabulary, word)
-            slots.append(slot)
-            if len(slots) > self._common_above:
-                self._common[word] = _bitmap(self._rare.pop(word))
-
-    def purge(self, retired: frozenset[int]) -> Iterator[None]:
-        """Forget these slots, in steps; after the last they can be used again."""
-        rare = list(self._rare)
-        for begin in range(0, len(rare), _WORDS_A_STEP):
-            for word in rare[begin : begin + _WORDS_A_STEP]:
-                if word in self._rare:  # it may have become common between two steps
-                    kept = array("I", (slot for slot in self._rare[word] if slot not in retired))
-                    self._rare[word] = kept
-                    if not kept:
-                        del self._rare[word]
-            self._vocabulary = sorted([*self._rare, *self._common])
-            yield
-        gone = _as_int(_bitmap(retired))
-        for word, bitmap in self._common.items():
-            left = _as_int(bitmap) & ~gone
-            self._common[word] = bytearray(left.to_bytes(len(bitmap), "little"))
-
-    def search(self, wanted: Iterable[str]) -> set[int] | _Bits:
-        """The slots that have every word; none for no words."""
-        few: set[int] | None = None
-        many: int | None = None
-        for word in wanted:
-            found = self._find(word)
-            if isinstance(found, set):
-                few = found if few is None else few & found
-            else:
-                many = found if many is None else many & found
-        if few is None and many is None:
-            return set()
-        if many is None:
-            return few or set()
-        bits = _Bits(many)
-        if few is not None:
-            return {slot for slot in few if slot in bits}
-        return set(bits.slots()) if len(bits) <= self._few_at_most else bits
-
-    def _find(self, word: str) -> set[int] | int:
-        """The slots of `word` and, where it is long enough, of the words it begins.
-
-        As a set, or where a word is common as the number whose bits they are.
-        """
-        if len(word) < _PREFIX_LENGTH or is_unspaced(word):
-            matching = [word]
-        else:
-            begin = bisect_left(self._vocabulary, word)
-            end = bisect_left(self._vocabulary, word + "\U0010ffff", begin)
-            matching = self._vocabulary[begin:end]
-        rare = [self._rare[match] for match in matching if match in self._rare]
-        common = [self._common[match] for match in matching if match in self._common]
-        if not common:
-            return set().union(*rare)
-        return reduce(or_, map(_as_int, common), _as_int(_bitmap(chain.from_iterable(rare))))
-
-
-class _Bits:
-    """Slots as the bits of a number: to ask whether one is among them, and how many there are."""
-
-    __slots__ = ("_bytes", "_count")
-
-    def __init__(self, number: int) -> None:
-        self._count = number.bit_count()
-        self._bytes = number.to_bytes(number.bit_length() // 8 + 1, "little")
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, slot: int) -> bool:
-        place = slot >> 3
-        return place < len(self._bytes) and bool(self._bytes[place] >> (slot & 7) & 1)
-
-    def slots(self) -> Iterator[int]:
-        for place, byte in enumerate(self._bytes):
-            if byte:
-                yield from (place * 8 + bit for bit in range(8) if byte >> bit & 1)
-
-
-def _bitmap(slots: Iterable[int]) -> bytearray:
-    bitmap = bytearray()
-    for slot in slots:
-        _set_bit(bitmap, slot)
-    return bitmap
-
-
-def _set_bit(bitmap: bytearray, slot: int) -> None:
-    place = slot >> 3
-    if place >= len(bitmap):
-        bitmap.extend(bytes(place + 1 - len(bitmap)))
-    bitmap[place] |= 1 << (slot & 7)
-
-
-def _as_int(bitmap: bytearray) -> int:
-    return int.from_bytes(bitmap, "little")
-
-
 _KEYS: dict[str, Callable[[_Entry], SortKey]] = {
     "publishedAt": lambda entry: (entry.published, entry.id),
     "title": lambda entry: (entry.title, entry.id),
@@ -452,7 +338,7 @@ def _key_of(sort: Sort) -> Callable[[_Entry], SortKey]:
     return _KEYS[sort.field]
 
 
-def _entry_of(summary: Summary, rendered: bytes) -> _Entry:
+def _entry_of(summary: Summary, packed: bytes) -> _Entry:
     return _Entry(
         id=summary.id,
         version=summary.version,
@@ -461,12 +347,14 @@ def _entry_of(summary: Summary, rendered: bytes) -> _Entry:
         updated=_milliseconds(summary.updated_at),
         title=fold(summary.title)[:_TITLE_KEY_LENGTH],
         facets=tuple(_facets(summary)),
-        rendered=rendered,
+        packed=packed,
     )
 
 
-def _searched_text(summary: Summary) -> str:
-    return " ".join((summary.title, summary.short_description, *summary.tags))
+def _searched_words(summary: Summary) -> frozenset[str]:
+    return words(" ".join((summary.title, summary.short_description, *summary.tags))).union(
+        summary.description_words
+    )
 
 
 def _facets(summary: Summary) -> Iterator[str]:

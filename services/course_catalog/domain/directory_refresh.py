@@ -230,6 +230,8 @@ class DirectoryRefresher:
             if learnt is None or learnt[0].version < change.version:
                 changed += self._directory.apply(change)
             if number % _CHUNK == 0:
+                for _ in self._directory.compact():
+                    await asyncio.sleep(0)
                 await asyncio.sleep(0)
         return changed
 

@@ -38,7 +38,12 @@ def words(text: str) -> frozenset[str]:
     A run of a script without spaces gives its characters and its pairs of neighbours, the usual
     way to search it without a dictionary.
     """
-    return frozenset(_split(fold(text)))
+    return frozenset(words_in_order(text))
+
+
+def words_in_order(text: str) -> Iterator[str]:
+    """The words of `text` as they come, each as often as it stands there."""
+    return _split(fold(text))
 
 
 def query_words(text: str) -> frozenset[str]:

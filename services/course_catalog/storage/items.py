@@ -115,6 +115,8 @@ def course_item(course: Course) -> Item:
         "listedAtId": f"{listed_at}#{course.id}",
         "changeShard": change_shard(shard),
         "changedAtId": f"{updated_at}#{course.id}",
+        # No word has a space in it.
+        "descriptionWords": " ".join(course.description_words()),
         "changedIn": {
             _NAMES.get(name, name): version for name, version in course.changed_in.items()
         },
@@ -175,7 +177,9 @@ def change_of(item: Mapping[str, Mapping[str, Any]]) -> Change:
             return Tombstone(
                 values["courseId"], values["version"], parse_timestamp(values["updatedAt"])
             )
-        return Summary(**_summary_values(values))
+        # Entries from before descriptions were searched have none.
+        found_by = tuple(values.get("descriptionWords", "").split())
+        return Summary(**_summary_values(values), description_words=found_by)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a course's summary: {error!r}") from error
 

@@ -264,3 +264,14 @@ async def test_without_a_token_nothing_is_learnt(path: str) -> None:
     assert isinstance(body, dict)
     assert (status, body["code"]) == (401, "authentication_required")
     assert headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_course_is_found_by_its_description_which_listings_do_not_show() -> None:
+    found = published(7, at=7, description="Über Strömungen und Gezeitenkraftwerke.")
+    async with running_catalog(courses=[*COURSES, found]) as running:
+        for q in ("gezeiten", "STROMUNGEN", "%C3%BCber%20course"):
+            _, _, body = await running.get(f"/courses?q={q}")
+            assert isinstance(body, dict)
+            (item,) = body["items"]
+            assert item["id"] == "crs-7"
+            assert not {"description", "descriptionWords"} & item.keys()

@@ -151,3 +151,28 @@ def test_an_outline_has_bounds() -> None:
 def test_an_instant_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="zone"):
         new_course("crs-1", content(1), now=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_course_is_found_by_the_words_of_its_description_that_nothing_else_has() -> None:
+    course = draft(
+        1,
+        title="Ökologie",
+        short_description="Von Wäldern",
+        tags=("Wald",),
+        description="Wälder, Wald und ÖKOLOGIE: was Wälder sind. c++ 日本",
+    )
+    expected = ("walder", "und", "was", "sind", "c++", "日", "本", "日本")
+    assert course.description_words() == expected
+    assert course.summary().description_words == expected
+
+
+def test_the_words_of_a_description_are_bounded() -> None:
+    text = " ".join(f"w{number} again" for number in range(2_000))
+    found = draft(1, description=text).description_words()
+    assert (len(found), found[:3], found[-1]) == (500, ("w0", "again", "w1"), "w498")
+    long = " ".join(
+        f"{number:x}".rjust(length, "x") for number in range(600) for length in (40, 41)
+    )
+    found = draft(1, description=long).description_words()
+    assert {len(word) for word in found} == {40}
+    assert sum(map(len, found)) == 8_000

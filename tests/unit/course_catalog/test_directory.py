@@ -82,7 +82,8 @@ SAMPLES = [OCEAN, SOIL, CODE, DRAFT, OLD]
         (Query(q="門入"), []),
         (Query(q="education"), ["crs-3"]),
         (Query(q="?!"), []),
-        (Query(q="course"), ["crs-2", "crs-1"]),
+        (Query(q="course"), ["crs-3", "crs-2", "crs-1"]),
+        (Query(q="lines soil"), ["crs-2"]),  # its description, and what is shown of it
         (Query(ids=frozenset({"crs-1", "crs-4", "nobody"})), ["crs-1"]),
         (Query(ids=frozenset({"crs-1", "crs-2"}), q="soil"), ["crs-2"]),
         (Query(ids=frozenset()), []),

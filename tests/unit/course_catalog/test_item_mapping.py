@@ -76,9 +76,16 @@ def test_both_indexes_project_exactly_what_a_summary_needs() -> None:
         seen = {name: value for name, value in item.items() if name in projected}
         assert change_of(seen) == course.summary()
         for name in index["Projection"]["NonKeyAttributes"]:
-            if name != "publishedAt":
+            if name not in ("publishedAt", "descriptionWords"):
                 with pytest.raises(ValueError, match="not a course's summary"):
                     change_of({other: value for other, value in seen.items() if other != name})
+
+
+def test_an_entry_from_before_descriptions_were_searched_is_found_by_what_it_shows() -> None:
+    item = course_item(published(1))
+    assert item["descriptionWords"] == {"S": "in two lines"}
+    del item["descriptionWords"]
+    assert change_of(item) == replace(published(1).summary(), description_words=())
 
 
 def test_a_tombstone_is_among_the_changes_only_and_expires_after_eight_days() -> None:
