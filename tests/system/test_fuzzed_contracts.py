@@ -278,7 +278,8 @@ def answers() -> Iterator[Answers]:
 def conform(
     case: Any, service: str, platform: RunningPlatform, tokens: Mapping[str, str], answers: Answers
 ) -> None:
-    if case.meta is not None and case.meta.phase.name is TestPhase.EXAMPLES:
+    examples = case.meta is not None and case.meta.phase.name is TestPhase.EXAMPLES
+    if examples and service == "content_delivery":
         case = _made_valid(None, case)  # examples pass by the hook
     # The gateway publishes what one service alone has; the rest is at the service's own address.
     published = case.operation.path not in PUBLIC_PATHS
