@@ -28,7 +28,7 @@ from services.course_catalog.domain.errors import InvalidCourseError, Violation
 
 
 def _not_blank(value: str) -> str:
-    if not value.strip():
+    if rules.is_blank(value):
         raise ValueError("must not be blank")
     return value
 

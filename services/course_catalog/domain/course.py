@@ -22,6 +22,9 @@ from services.course_catalog.domain.errors import (
 )
 from services.course_catalog.domain.search import words, words_in_order
 
+# Python, Unicode and ECMAScript differ about U+001C to U+001F, U+0085 and U+FEFF; the contract says the
+# same, so that it means one thing in every language.
+_READABLE = re.compile(r"[^\s\x1c-\x1f\x85\ufeff]")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -289,6 +292,11 @@ def to_milliseconds(instant: datetime) -> datetime:
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
+def is_blank(value: str) -> bool:
+    """Whether there is nothing to read in it, by any of the meanings that white space has."""
+    return _READABLE.search(value) is None
+
+
 def is_slug(text: str) -> bool:
     """Whether `text` can be a course's slug."""
     return len(text) <= 100 and _SLUG.fullmatch(text) is not None
@@ -365,7 +373,7 @@ def _identifier(where: str, value: str) -> Iterator[Violation]:
 
 
 def _text(where: str, value: str, length: int) -> Iterator[Violation]:
-    if not value.strip() or len(value) > length:
+    if is_blank(value) or len(value) > length:
         yield Violation(where, f"must have 1 to {length} characters, not all blank")
 
 

@@ -64,6 +64,7 @@ REFUSED: list[tuple[object, dict[str, str | None]]] = [
     (BODY | {"slug": 1}, {"/slug": STRING}),
     (BODY | {"title": ""}, {"/title": AT_LEAST_1}),
     (BODY | {"title": " \u3000\t"}, {"/title": BLANK}),
+    (BODY | {"title": "\x1f\x85\ufeff"}, {"/title": BLANK}),
     (BODY | {"title": "x" * 201}, {"/title": "String should have at most 200 characters"}),
     (BODY | {"title": None}, {"/title": STRING}),
     (BODY | {"title": ["x"]}, {"/title": STRING}),
