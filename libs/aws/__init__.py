@@ -1,7 +1,7 @@
 """AWS for every service: clients opened once, calls that are guarded, traced and classified,
 attribute values without loss, and pre-signed URLs."""
 
-from libs.aws._clients import S3, Clients, DynamoDB, open_clients
+from libs.aws._clients import S3, SQS, Clients, DynamoDB, open_clients
 from libs.aws._credentials import Signer
 from libs.aws._errors import (
     ConditionFailed,
@@ -23,6 +23,7 @@ from libs.aws._settings import AwsSettings
 __all__ = [
     "MAX_EXPIRES_SECONDS",
     "S3",
+    "SQS",
     "AwsSettings",
     "CallObserver",
     "CallOutcome",

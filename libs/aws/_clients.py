@@ -39,7 +39,14 @@ from libs.aws._observer import (
 )
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
 from libs.aws._presign_post import Condition, PresignedPost, presign_post
-from libs.aws._settings import AwsSettings, client_config, s3_config
+from libs.aws._settings import (
+    LONG_POLL_RETRY,
+    AwsSettings,
+    client_config,
+    long_poll_breaker,
+    s3_config,
+    sqs_config,
+)
 from libs.circuit_breaker import CircuitOpenError
 from libs.resilience import (
     BulkheadFullError,
@@ -50,7 +57,7 @@ from libs.resilience import (
 )
 from libs.tracing import AttributeValue, Span, Tracer
 
-Service = Literal["dynamodb", "s3"]
+Service = Literal["dynamodb", "s3", "sqs"]
 Operation = Callable[..., Awaitable[dict[str, Any]]]
 
 _REFUSALS = (CircuitOpenError, BulkheadFullError, DeadlineExceededError)
@@ -71,6 +78,7 @@ class _Guard:
         credentials: Credentials,
         observer: CallObserver,
         clock: Callable[[], float],
+        polls: bool = False,
     ) -> None:
         self._credentials = credentials
         self._observer = observer
@@ -80,18 +88,19 @@ class _Guard:
         self._region = settings.region
         self._tracer = tracer
 
-        def pipeline(operation_class: str) -> ResiliencePipeline:
+        def pipeline(operation_class: str, *, polls: bool = False) -> ResiliencePipeline:
             return registry.pipeline(
                 f"{dependency}:{operation_class}",
-                breaker=settings.breaker,
+                breaker=long_poll_breaker(settings.breaker) if polls else settings.breaker,
                 bulkhead=settings.bulkhead,
-                retry=settings.retry,
+                # Who polls comes again by himself.
+                retry=LONG_POLL_RETRY if polls else settings.retry,
                 budget=settings.retry_budget,
                 classify=classify,
                 classify_failure=classify_failure,
             )
 
-        self._reads = pipeline("read")
+        self._reads = pipeline("read", polls=polls)
         self._writes = pipeline("write")
 
     async def read(
@@ -451,11 +460,63 @@ class S3:
         return self._credentials.expire_at()
 
 
+class SQS:
+    """SQS's operations on messages, with parameters and answers exactly as in its API.
+
+    Long polls have a pipeline to themselves, `sqs:read`, to which waiting is not slowness and which
+    repeats nothing; all else goes through `sqs:write`. An answer to a batch may name entries that
+    `Failed`; those are the caller's. Every method raises RequestRejected, Throttled,
+    DependencyUnavailable, CircuitOpenError, BulkheadFullError or DeadlineExceededError.
+    """
+
+    def __init__(self, client: Any, guard: _Guard) -> None:
+        self._client = client
+        self._guard = guard
+
+    async def receive_message(self, **params: Any) -> dict[str, Any]:
+        """ReceiveMessage. Cancelled, it may leave messages invisible that nobody has got; they
+        come back after their visibility time-out."""
+        return await self._guard.read(
+            "ReceiveMessage", self._client.receive_message, params, _queue(params)
+        )
+
+    async def delete_message_batch(self, **params: Any) -> dict[str, Any]:
+        """DeleteMessageBatch."""
+        return await self._write("DeleteMessageBatch", self._client.delete_message_batch, params)
+
+    async def change_message_visibility_batch(self, **params: Any) -> dict[str, Any]:
+        """ChangeMessageVisibilityBatch."""
+        return await self._write(
+            "ChangeMessageVisibilityBatch", self._client.change_message_visibility_batch, params
+        )
+
+    async def send_message_batch(self, **params: Any) -> dict[str, Any]:
+        """SendMessageBatch. Sent again only where nothing was executed: a second one doubles the
+        messages."""
+        return await self._guard.write(
+            "SendMessageBatch",
+            self._client.send_message_batch,
+            params,
+            _queue(params),
+            repeatable=False,
+        )
+
+    async def get_queue_attributes(self, **params: Any) -> dict[str, Any]:
+        """GetQueueAttributes."""
+        return await self._write("GetQueueAttributes", self._client.get_queue_attributes, params)
+
+    async def _write(
+        self, operation: str, function: Operation, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return await self._guard.write(operation, function, params, _queue(params), repeatable=True)
+
+
 class Clients:
     """The clients that were asked for; the others raise AttributeError, which is a wiring bug."""
 
     dynamodb: DynamoDB
     s3: S3
+    sqs: SQS
 
 
 @asynccontextmanager
@@ -482,7 +543,7 @@ async def open_clients(
         credentials = await Credentials.resolve(session)
         clients = Clients()
 
-        def guard(dependency: Service, name: str) -> _Guard:
+        def guard(dependency: Service, name: str, *, polls: bool = False) -> _Guard:
             return _Guard(
                 dependency,
                 name,
@@ -492,6 +553,7 @@ async def open_clients(
                 credentials=credentials,
                 observer=observer,
                 clock=clock,
+                polls=polls,
             )
 
         if "dynamodb" in services:
@@ -504,6 +566,11 @@ async def open_clients(
                 session.client("s3", config=s3_config(settings))
             )
             clients.s3 = S3(client, guard("s3", "S3"), credentials, now)
+        if "sqs" in services:
+            client = await stack.enter_async_context(
+                session.client("sqs", config=sqs_config(settings))
+            )
+            clients.sqs = SQS(client, guard("sqs", "SQS", polls=True))
         await stack.enter_async_context(
             _background(credentials.keep_fresh(settings.credentials_check_seconds))
         )
@@ -528,6 +595,10 @@ def _metered(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _bucket(params: Mapping[str, Any]) -> dict[str, AttributeValue]:
     return {"aws.s3.bucket": str(params.get("Bucket", ""))}
+
+
+def _queue(params: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    return {"aws.sqs.queue.url": str(params.get("QueueUrl", ""))}
 
 
 def _tables(params: Mapping[str, Any]) -> dict[str, AttributeValue]:

@@ -77,7 +77,7 @@ class ConditionFailed(Exception):  # noqa: N818 - the name that DynamoDB's users
 class RequestRejected(Exception):  # noqa: N818 - as above
     """The dependency is well and refuses the call itself: a mistake of ours, or a missing right.
 
-    dependency: "dynamodb" or "s3"; operation: as AWS spells it; code: AWS's error code.
+    dependency: "dynamodb", "s3" or "sqs"; operation: as AWS spells it; code: AWS's error code.
     """
 
     def __init__(self, dependency: str, operation: str, code: str, status: int) -> None:
@@ -105,7 +105,7 @@ class Executed(enum.Enum):
 class DependencyError(Exception):
     """The dependency could not serve the call; another try later may be served.
 
-    dependency: "dynamodb", "s3" or "credentials"; operation: as AWS spells it; reason: a stable
+    dependency: "dynamodb", "s3", "sqs" or "credentials"; operation: as AWS spells it; reason: a stable
     word ("throttled", "timeout", "connection", "server_error", "malformed_response",
     "credentials", "clock"); executed: whether the call may have had its effect;
     retry_after_seconds: what the dependency asked for, if it did.

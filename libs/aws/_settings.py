@@ -4,7 +4,7 @@ Owns the one botocore configuration. Endpoints and credentials are not settings 
 reads AWS_ENDPOINT_URL*, and its credential chain, by itself.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiobotocore.config import AioConfig
 
@@ -81,4 +81,29 @@ def s3_config(settings: AwsSettings) -> AioConfig:
     """As `client_config`, with S3's own signature and addressing."""
     return client_config(settings).merge(
         AioConfig(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    )
+
+
+# The longest that ReceiveMessage can be asked to wait:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+LONGEST_POLL_SECONDS = 20
+LONG_POLL_RETRY = RetryPolicy(max_attempts=1)
+
+
+def sqs_config(settings: AwsSettings) -> AioConfig:
+    """As `client_config`, patient enough for a long poll; the breaker bounds the other calls."""
+    return client_config(settings).merge(
+        AioConfig(read_timeout=LONGEST_POLL_SECONDS + settings.read_timeout_seconds)
+    )
+
+
+def long_poll_breaker(policy: BreakerPolicy) -> BreakerPolicy:
+    """The policy for calls that wait on purpose: as `policy`, but a long one is neither slow nor
+    late before the longest poll is over."""
+    allowed = policy.call_timeout_seconds
+    return replace(
+        policy,
+        call_timeout_seconds=None if allowed is None else LONGEST_POLL_SECONDS + allowed,
+        slow_call_duration_threshold_seconds=None,
+        slow_call_rate_threshold=None,
     )

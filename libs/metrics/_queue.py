@@ -13,7 +13,8 @@ _RETENTION_MILLISECONDS = 14 * 86_400_000
 
 
 class QueueMetrics:
-    """`QueueLag`, `MessagesReceived` and `MessagesFailed` by `Queue`, of one consumer process."""
+    """`QueueLag`, `MessagesReceived`, `MessagesFailed` and `MessagesParked` by `Queue`, of one
+    consumer process."""
 
     def __init__(
         self, metrics: Metrics, *, clock: Clock = utc_now, maximum_queues: int = 16
@@ -23,6 +24,7 @@ class QueueMetrics:
         self._lag = metrics.distribution("QueueLag", dimensions=[queue])
         self._received = metrics.counter("MessagesReceived", dimensions=[queue])
         self._failed = metrics.counter("MessagesFailed", dimensions=[queue])
+        self._parked = metrics.counter("MessagesParked", dimensions=[queue])
 
     def received(self, queue: str, sent_timestamp: str | int | None) -> None:
         """A message was taken from the queue of this name (not its URL).
@@ -33,6 +35,7 @@ class QueueMetrics:
         """
         self._received.add(1, queue)
         self._failed.add(0, queue)
+        self._parked.add(0, queue)
         lag = self._lag_of(sent_timestamp)
         if lag is not None:
             self._lag.record(lag, queue)
@@ -40,6 +43,11 @@ class QueueMetrics:
     def failed(self, queue: str) -> None:
         """A message could not be dealt with, and comes again or goes to the dead letters."""
         self._failed.add(1, queue)
+
+    def parked(self, queue: str) -> None:
+        """A message that failed was received as often as its queue allows: it goes to the dead
+        letters next. Counted besides `failed`."""
+        self._parked.add(1, queue)
 
     def _lag_of(self, sent_timestamp: str | int | None) -> float | None:
         try:

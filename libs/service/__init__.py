@@ -3,16 +3,20 @@ application stands on, and its way from the environment to a served application.
 
 from libs.service._cache_metrics import CacheStatistics, report_caches
 from libs.service._main import serve
-from libs.service._parts import Parts, common_parts
+from libs.service._parts import Parts, WorkerParts, common_parts, worker_parts
 from libs.service._settings import ServiceSettings, dynamodb_table, read_service_settings
+from libs.service._worker import work
 
 __all__ = [
     "CacheStatistics",
     "Parts",
     "ServiceSettings",
+    "WorkerParts",
     "common_parts",
     "dynamodb_table",
     "read_service_settings",
     "report_caches",
     "serve",
+    "work",
+    "worker_parts",
 ]

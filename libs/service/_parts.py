@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -57,9 +57,23 @@ class Parts:
     readiness: Mapping[str, Callable[[], bool]]
 
 
-def common_parts(settings: ServiceSettings) -> Parts:
-    """X-Ray, the breakers, the token issuer and the metrics, as ``settings`` names them. Opens
-    nothing yet."""
+@dataclass(frozen=True)
+class WorkerParts:
+    """What a process stands on that answers no requests: `Parts` without tokens and readiness.
+
+    ``background`` is entered before anything of the service's own and left after it.
+    """
+
+    tracer: Tracer
+    breakers: CircuitBreakerRegistry
+    metrics: Metrics
+    observer: CallObserver
+    pipelines: PipelineRegistry
+    background: Sequence[Callable[[], AbstractAsyncContextManager[None]]]
+
+
+def worker_parts(settings: ServiceSettings) -> WorkerParts:
+    """X-Ray, the breakers and the metrics, as ``settings`` names them. Opens nothing yet."""
     metrics = Metrics(settings.service.name)
     observer = DependencyMetrics(metrics)
     breaker_metrics = BreakerMetrics(metrics)
@@ -78,7 +92,53 @@ def common_parts(settings: ServiceSettings) -> Parts:
         rules=SamplingRules(default_rate=settings.tracing_rate, rules=settings.tracing_rules),
         central=central,
     )
-    issuer = _Issuer(settings.auth.jwks_url, tracer, observer)
+
+    @asynccontextmanager
+    async def reporting() -> AsyncIterator[None]:
+        async with (
+            reported(metrics, every_seconds=settings.metrics_flush_seconds),
+            event_loop_watched(metrics),
+        ):
+            yield
+
+    @asynccontextmanager
+    async def emission() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            tracer.close()
+
+    @asynccontextmanager
+    async def central_sampling() -> AsyncIterator[None]:
+        if central is None or settings.tracing_daemon is None:
+            yield
+            return
+        asking = asyncio.create_task(
+            keep_sampling_fresh(central, settings.tracing_daemon), name="central_sampling"
+        )
+        try:
+            yield
+        finally:
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asking
+
+    return WorkerParts(
+        tracer=tracer,
+        breakers=breakers,
+        metrics=metrics,
+        observer=observer,
+        pipelines=pipelines,
+        # Metrics first: so their last flush comes after all else has ended.
+        background=[reporting, emission, central_sampling],
+    )
+
+
+def common_parts(settings: ServiceSettings) -> Parts:
+    """X-Ray, the breakers, the token issuer and the metrics, as ``settings`` names them. Opens
+    nothing yet."""
+    parts = worker_parts(settings)
+    issuer = _Issuer(settings.auth.jwks_url, parts.tracer, parts.observer)
     keys = JwksKeySource(issuer.fetch)
 
     @asynccontextmanager
@@ -93,47 +153,20 @@ def common_parts(settings: ServiceSettings) -> Parts:
                     await refreshing
                 await keys.close()
 
-    @asynccontextmanager
-    async def reporting(app: web.Application) -> AsyncIterator[None]:
-        async with (
-            reported(metrics, every_seconds=settings.metrics_flush_seconds),
-            event_loop_watched(metrics),
-        ):
-            yield
-
-    @asynccontextmanager
-    async def emission(app: web.Application) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            tracer.close()
-
-    @asynccontextmanager
-    async def central_sampling(app: web.Application) -> AsyncIterator[None]:
-        if central is None or settings.tracing_daemon is None:
-            yield
-            return
-        asking = asyncio.create_task(
-            keep_sampling_fresh(central, settings.tracing_daemon), name="central_sampling"
-        )
-        try:
-            yield
-        finally:
-            asking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asking
-
     return Parts(
-        tracer=tracer,
-        breakers=breakers,
-        metrics=metrics,
-        observer=observer,
-        pipelines=pipelines,
+        tracer=parts.tracer,
+        breakers=parts.breakers,
+        metrics=parts.metrics,
+        observer=parts.observer,
+        pipelines=parts.pipelines,
         verifier=TokenVerifier(settings.auth, keys),
-        # Metrics first: so their last flush comes after all else has ended.
-        background=[reporting, emission, central_sampling, signing_keys],
+        background=[*map(_lifespan, parts.background), signing_keys],
         readiness={"keys": lambda: keys.ready},
     )
+
+
+def _lifespan(start: Callable[[], AbstractAsyncContextManager[None]]) -> Lifespan:
+    return lambda app: start()
 
 
 class _Issuer:

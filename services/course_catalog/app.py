@@ -142,7 +142,9 @@ def real_dependencies(config: Config) -> Dependencies:
             services=("dynamodb",),
         ) as clients:
             yield Storage(
-                courses=DynamoDBCourseRepository(clients.dynamodb, config.table),
+                courses=DynamoDBCourseRepository(
+                    clients.dynamodb, config.table, trace=parts.tracer.current
+                ),
                 keys=DynamoDBIdempotencyStore(
                     clients.dynamodb,
                     config.table,

@@ -6,7 +6,7 @@ dependency leaves here as CatalogUnavailableError, with its cause chained.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from libs.aws import ConditionFailed, DependencyError, DynamoDB
 from libs.circuit_breaker import CircuitOpenError
 from libs.logging import get_logger
 from libs.resilience import BulkheadFullError
+from libs.tracing import TraceContext, format_header
 from services.course_catalog.domain.course import Change, Course, Status, Summary, Tombstone
 from services.course_catalog.domain.errors import (
     CatalogUnavailableError,
@@ -34,6 +35,7 @@ from services.course_catalog.storage.items import (
     course_item,
     course_key,
     course_of,
+    outline_item,
     slug_item,
     slug_key,
     status_shard,
@@ -46,11 +48,23 @@ _ABSENT = "attribute_not_exists(courseId)"
 
 
 class DynamoDBCourseRepository:
-    """A CourseRepository over one table."""
+    """A CourseRepository over one table.
 
-    def __init__(self, dynamodb: DynamoDB, table: str) -> None:
+    Whatever changes the outline that learners see writes it into a row of its own as well, in the
+    same transaction: from the table's stream others learn of it (events.yaml).
+    """
+
+    def __init__(
+        self,
+        dynamodb: DynamoDB,
+        table: str,
+        *,
+        trace: Callable[[], TraceContext | None] = lambda: None,
+    ) -> None:
+        """`trace` gives the current trace, which goes along with the event."""
         self._dynamodb = dynamodb
         self._table = table
+        self._trace = trace
 
     async def get(self, course_id: str) -> Course | None:
         with _dependency():
@@ -67,6 +81,7 @@ class DynamoDBCourseRepository:
             await self._transact(
                 self._put(course_item(course), ConditionExpression=_ABSENT),
                 self._put(slug_item(course), ConditionExpression=_ABSENT),
+                *self._outline_event(course, previous=None),
             )
         except ConditionFailed as failed:
             if failed.reasons[0] is not None:
@@ -78,17 +93,20 @@ class DynamoDBCourseRepository:
         # What is kept comes back with a refusal: an SDK whose first request was kept and whose
         # answer was lost sends again, and then meets the very item it brings.
         condition = _unchanged(previous) | {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        others = self._outline_event(course, previous=previous)
+        if course.slug != previous.slug:
+            others = [
+                self._put(slug_item(course), ConditionExpression=_ABSENT),
+                self._delete_slug(previous),
+                *others,
+            ]
         try:
-            if course.slug == previous.slug:
+            if others:
+                await self._transact(self._put(item, **condition), *others)
+            else:
                 # One write; as a transaction it would cost twice as much.
                 with _dependency():
                     await self._dynamodb.put_item(TableName=self._table, Item=item, **condition)
-            else:
-                await self._transact(
-                    self._put(item, **condition),
-                    self._put(slug_item(course), ConditionExpression=_ABSENT),
-                    self._delete_slug(previous),
-                )
         except ConditionFailed as failed:
             kept = failed.items[0] if failed.items else failed.item
             if kept is not None and course_of(kept) == course:
@@ -128,6 +146,24 @@ class DynamoDBCourseRepository:
             )
             async for page in pages:
                 yield page
+
+    def _outline_event(self, course: Course, *, previous: Course | None) -> list[dict[str, Any]]:
+        """The action that tells others of the outline, where there is something to tell.
+
+        A draft's outline is the author's alone. Archiving changes no outline: who is in the middle
+        of the course goes on.
+        """
+        if course.status is Status.DRAFT:
+            return []
+        if (
+            previous is not None
+            and previous.status is not Status.DRAFT
+            and previous.outline_version == course.outline_version
+        ):
+            return []
+        trace = self._trace()
+        header = None if trace is None else format_header(trace)
+        return [self._put(outline_item(course, trace_header=header))]
 
     async def _transact(self, *actions: dict[str, Any]) -> None:
         with _dependency():

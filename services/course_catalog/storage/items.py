@@ -59,6 +59,27 @@ def slug_item(course: Course) -> Item:
     return slug_key(course.slug) | {"ownerId": {"S": course.id}}
 
 
+def outline_item(course: Course, *, trace_header: str | None) -> Item:
+    """The row whose change in the table's stream is the event that the outline changed.
+
+    `events.yaml` promises it to others, so its fields are only ever added to. It is apart from the
+    course because a stream record holds both images whole, and a topic takes 256 KB: this row is
+    small however long titles and texts are. `trace_header`: of who made the change, if traced.
+    """
+    item: dict[str, object] = {
+        "courseId": f"outline#{course.id}",
+        "outlineVersion": course.outline_version,
+        "updatedAt": format_timestamp(course.updated_at),
+        "items": [
+            {"contentId": item.content_id, "required": item.required, "weight": item.weight}
+            for item in course.items()
+        ],
+    }
+    if trace_header is not None:
+        item["traceHeader"] = trace_header
+    return marshal(item)
+
+
 def status_shard(status: Status, shard: int) -> str:
     """Partition key of one shard of `byStatus`."""
     return f"{status}#{shard}"

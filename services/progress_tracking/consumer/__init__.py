@@ -1,0 +1,1 @@
+"""The process of progress tracking that learns courses' outlines from the catalog's events."""
