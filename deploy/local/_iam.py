@@ -1,7 +1,7 @@
 """One IAM role a service, which may do on AWS what the service's repository does and nothing else.
 
-The policies stand in `policies/<service>.json`, as IAM policy documents in which `${table_arn}` and
-`${bucket_arn}` are filled in. Knows no key, no table's content and nobody's credentials.
+The policies stand in `policies/<service>.json`, as IAM policy documents in which `${table_arn}`,
+`${bucket_arn}` and `${queue_arn}` are filled in. Knows no key, no table's content and nobody's credentials.
 """
 
 import json
@@ -24,11 +24,16 @@ def role_name(service: str) -> str:
     return f"lyceum-{service.replace('_', '-')}"
 
 
-def policy_document(service: str, *, table_arn: str, bucket_arn: str) -> dict[str, Any]:
-    """The service's policy for this table and bucket; raises FileNotFoundError for an unknown service."""
+def policy_document(
+    service: str, *, table_arn: str, bucket_arn: str, queue_arn: str
+) -> dict[str, Any]:
+    """The service's policy for this table, bucket and queue; raises FileNotFoundError for an unknown
+    service."""
     text = (POLICIES / f"{service}.json").read_text(encoding="utf-8")
-    filled = text.replace("${table_arn}", table_arn).replace("${bucket_arn}", bucket_arn)
-    document: dict[str, Any] = json.loads(filled)
+    arns = {"table_arn": table_arn, "bucket_arn": bucket_arn, "queue_arn": queue_arn}
+    for name, arn in arns.items():
+        text = text.replace(f"${{{name}}}", arn)
+    document: dict[str, Any] = json.loads(text)
     return document
 
 

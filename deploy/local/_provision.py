@@ -1,4 +1,4 @@
-"""What stands in the embedded AWS before the services start: tables, bucket, user pool, roles.
+"""What stands in the embedded AWS before the services start: tables, bucket, events, user pool, roles.
 
 Every function may run again on what is there and then changes nothing but what differs. Passwords of the
 demo users live in the state folder alone. Knows how the services are configured (names of environment
@@ -12,6 +12,7 @@ import secrets
 import string
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import aioboto3
 from botocore.config import Config
 
 from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._events import OutlineEvents, ensure_outline_events
 from deploy.local._iam import ensure_role, policy_document
 from deploy.local._tables import ensure_table, read_table
 
@@ -46,6 +48,7 @@ PREFIXES: Mapping[str, str] = {
     "progress_tracking": "PROGRESS_",
 }
 _WITH_BUCKET = frozenset({"content_delivery"})
+_TELLS_OUTLINES, _LEARNS_OUTLINES = "course_catalog", "progress_tracking"
 
 _CONFIG = Config(
     connect_timeout=2,
@@ -80,13 +83,17 @@ class EmbeddedAws:
 
     def client(self, service: str) -> Any:
         """The administrator's aioboto3 client of the service, as its asynchronous context manager."""
-        session = aioboto3.Session(
+        config = _CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CONFIG
+        return self._session.client(service, endpoint_url=self.endpoint_url, config=config)
+
+    @cached_property
+    def _session(self) -> aioboto3.Session:
+        # One for all clients: it keeps what it has read of the SDK's own files.
+        return aioboto3.Session(
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             region_name=self.region,
         )
-        config = _CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CONFIG
-        return session.client(service, endpoint_url=self.endpoint_url, config=config)
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,8 @@ class Resources:
     tables: Mapping[str, str]
     role_arns: Mapping[str, str]
     user_subjects: Mapping[str, str]
+    outline_queue_url: str
+    parked_outlines_url: str
 
     def service_variables(self, service: str) -> dict[str, str]:
         """The environment variables by which a service finds what is its own; credentials come apart."""
@@ -125,6 +134,8 @@ class Resources:
         }
         if service in _WITH_BUCKET:
             variables[f"{prefix}BUCKET"] = self.bucket
+        if service == _LEARNS_OUTLINES:
+            variables[f"{prefix}OUTLINE_QUEUE_URL"] = self.outline_queue_url
         return variables
 
 
@@ -156,6 +167,15 @@ async def provision(
             table = read_table(path)
             names[service] = table["TableName"]
             await ensure_table(dynamodb, table, names[service])
+        catalog = await dynamodb.describe_table(TableName=names[_TELLS_OUTLINES])
+    async with aws.client("sts") as sts:
+        identity = await sts.get_caller_identity()
+    events = await ensure_outline_events(
+        aws,
+        account=identity["Account"],
+        table=names[_TELLS_OUTLINES],
+        stream_arn=catalog["Table"]["LatestStreamArn"],
+    )
     async with aws.client("s3") as s3:
         await _ensure_bucket(s3, aws.region, cors_origins)
     async with aws.client("cognito-idp") as cognito:
@@ -167,8 +187,10 @@ async def provision(
         bucket=BUCKET,
         pool=pool,
         tables=names,
-        role_arns=await _ensure_roles(aws, names),
+        role_arns=await _ensure_roles(aws, names, events, identity),
         user_subjects=subjects,
+        outline_queue_url=events.queue_url,
+        parked_outlines_url=events.parked_url,
     )
 
 
@@ -191,10 +213,12 @@ async def access_token(
     )
 
 
-async def _ensure_roles(aws: EmbeddedAws, tables: Mapping[str, str]) -> dict[str, str]:
-    async with aws.client("sts") as sts:
-        identity = await sts.get_caller_identity()
-    account = identity["Account"]
+async def _ensure_roles(
+    aws: EmbeddedAws,
+    tables: Mapping[str, str],
+    events: OutlineEvents,
+    identity: Mapping[str, Any],
+) -> dict[str, str]:
     async with aws.client("iam") as iam:
         return {
             service: await ensure_role(
@@ -202,8 +226,9 @@ async def _ensure_roles(aws: EmbeddedAws, tables: Mapping[str, str]) -> dict[str
                 service,
                 policy_document(
                     service,
-                    table_arn=f"arn:aws:dynamodb:{aws.region}:{account}:table/{table}",
+                    table_arn=f"arn:aws:dynamodb:{aws.region}:{identity['Account']}:table/{table}",
                     bucket_arn=f"arn:aws:s3:::{BUCKET}",
+                    queue_arn=events.queue_arn,
                 ),
                 assumed_by=identity["Arn"],
             )

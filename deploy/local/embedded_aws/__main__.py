@@ -25,7 +25,7 @@ from ._parent import stop_with_parent
 from ._state import StateFolder, StateInUseError
 from ._variables import hardened_variables
 
-DEFAULT_SERVICES = ("cognito-idp", "dynamodb", "iam", "s3", "sts")
+DEFAULT_SERVICES = ("cognito-idp", "dynamodb", "iam", "pipes", "s3", "sns", "sqs", "sts")
 
 # Longer than a client keeps an idle connection, so that the client is the one who closes it.
 _KEEP_ALIVE_SECONDS = 75.0
