@@ -4,6 +4,7 @@ Made as Terraform makes it on AWS, but for the pipe's filter: the embedded AWS k
 other rows travel too, and the consumer passes over them. Knows no event's content.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,9 +104,7 @@ def _only_from(topic_arn: str, queue_arn: str) -> str:
     )
 
 
-async def _ensure_pipe_role(
-    aws: "EmbeddedAws", account: str, *, table: str, topic_arn: str
-) -> str:
+async def _ensure_pipe_role(aws: "EmbeddedAws", account: str, *, table: str, topic_arn: str) -> str:
     trust = {
         "Version": "2012-10-17",
         "Statement": [
@@ -157,10 +156,8 @@ async def _ensure_pipe(
     aws: "EmbeddedAws", *, role_arn: str, stream_arn: str, topic_arn: str
 ) -> None:
     async with aws.client("pipes") as pipes:
-        try:
+        with contextlib.suppress(pipes.exceptions.NotFoundException):
             await pipes.delete_pipe(Name=PIPE)
-        except pipes.exceptions.NotFoundException:
-            pass
         await pipes.create_pipe(
             Name=PIPE,
             RoleArn=role_arn,

@@ -1,13 +1,14 @@
 """The platform as a whole: what is started after what, and stopped before what.
 
-Start: the embedded AWS; what stands in it; the sample courses where they are missing; the three
-services at the same time. The gateway starts meanwhile: it needs their addresses alone. Stop: the gateway, so that nothing new comes in; the services, which finish what
+Start: the embedded AWS; what stands in it; the consumer of outlines, and the sample courses where they
+are missing; the three services at the same time. The gateway starts meanwhile: it needs their addresses alone. Stop: the gateway, so that nothing new comes in; the services, which finish what
 they have; the receiver of their traces; the embedded AWS, which writes its state.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import secrets
@@ -53,8 +54,10 @@ from deploy.local._provision import (
 from deploy.local._report import Console, Journey, Ready, User
 from deploy.local._samples import read_samples, samples_digest
 from deploy.local._services import (
+    CONSUMER,
     SERVICES,
     ServiceSettings,
+    consumer_program,
     contract_of,
     gateway_program,
     python_environment,
@@ -119,6 +122,7 @@ class Platform:
         self._supervisor = Supervisor(folder.logs, console, clock=time.monotonic)
         self._stack = AsyncExitStack()
         self._grants: dict[str, ServiceGrant] = {}
+        self._replaying: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Starts, says so, and stops when ``stop`` is set.
@@ -165,10 +169,12 @@ class Platform:
                 await self._provision()
                 await self._serve_credentials()
                 tokens = group.create_task(self._tokens())
+                group.create_task(self._start_consumer())
                 # First, so that the services find the courses when they start.
                 await self._load_samples()
                 for service in SERVICES:
                     group.create_task(self._start_service(service))
+                group.create_task(self._outlines_arrive())
         except* (PlatformError, OSError) as errors:
             error = _first(errors)
             raise (
@@ -181,9 +187,12 @@ class Platform:
 
     async def _stop(self) -> bool:
         self._listener.close()
+        if self._replaying is not None:
+            self._replaying.cancel()
+            await asyncio.wait([self._replaying])
         await self._supervisor.stop_restarting()
         clean = True
-        for names in ((_GATEWAY,), SERVICES, (_TRACES,), (_AWS,)):
+        for names in ((_GATEWAY,), (*SERVICES, CONSUMER), (_TRACES,), (_AWS,)):
             running = [name for name in names if name in self._supervisor.names]
             if running:
                 with self._console.step(f"stopping {', '.join(running)}"):
@@ -269,14 +278,17 @@ class Platform:
         """After a death of the embedded AWS: what was not saved has to be made again, and the
         credentials and the user pool that the services know may be gone."""
         self._folder.samples.unlink(missing_ok=True)
-        await self._supervisor.stop(*SERVICES)
+        await self._supervisor.stop(*SERVICES, CONSUMER)
         await self._provision()
         self._credentials.forget()
-        await self._load_samples()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._start_consumer())
+            await self._load_samples()
             for service in SERVICES:
                 group.create_task(self._start_service(service))
+            group.create_task(self._outlines_arrive())
         self._publish(await self._tokens())
+        self._replay_where_due()
 
     async def _serve_credentials(self) -> None:
         self._grants = {
@@ -297,20 +309,32 @@ class Platform:
         async with self._aws.client("sts") as sts:
             return await assume_role_through(sts)(role_arn)
 
+    async def _start_consumer(self) -> None:
+        service = "progress_tracking"
+        program = consumer_program(self._settings_of(service), self._variables_of(service))
+        with self._console.step(CONSUMER):
+            await self._first_start(program)
+
     async def _start_service(self, service: str) -> None:
-        settings = ServiceSettings(
+        program = service_program(
+            service, self._settings_of(service), self._variables_of(service), self._session
+        )
+        with self._console.step(service):
+            await self._first_start(program)
+
+    def _settings_of(self, service: str) -> ServiceSettings:
+        return ServiceSettings(
             port=port_of(self._ports[service]),
             cursor_secret=self._claim.cursor_secret(service),
             cors_origins=self._origins(),
             tracing_daemon=self._tracing_daemon,
         )
-        provisioned = {
+
+    def _variables_of(self, service: str) -> dict[str, str]:
+        return {
             **self._resources.service_variables(service),
             **credential_variables(self._credentials_url, service, self._grants[service]),
         }
-        program = service_program(service, settings, provisioned, self._session)
-        with self._console.step(service):
-            await self._first_start(program)
 
     async def _start_gateway(self) -> None:
         write_configuration(
@@ -338,6 +362,8 @@ class Platform:
         return [stable, canary] if canary else [stable]
 
     async def _load_samples(self) -> None:
+        self._loading: asyncio.subprocess.Process | None = None
+        self._outlines_arrived = False
         digest = await asyncio.to_thread(samples_digest)
         if self._folder.samples.exists() and self._folder.samples.read_text() == digest:
             return
@@ -346,13 +372,60 @@ class Platform:
         self._folder.samples.write_text(digest)
 
     async def _seed(self) -> None:
+        """Loads the samples; the process goes on, see `_outlines_arrive`."""
         resources = self._resources
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.local._seed"),
+        process = await self._run_as_administrator(
+            *("-m", "deploy.local._seed"),
             *("--region", resources.region, "--bucket", resources.bucket),
             *("--catalog-table", resources.tables["course_catalog"]),
             *("--content-table", resources.tables["content_delivery"]),
             *("--progress-table", resources.tables["progress_tracking"]),
+        )
+        self._stack.callback(_kill, process)
+        assert process.stdout is not None
+        if not await process.stdout.readline():
+            raise await self._failed(process, "the sample courses could not be loaded")
+        self._loading = process
+
+    async def _outlines_arrive(self) -> None:
+        """Waits until the consumer has learnt the outlines of the courses that were just loaded."""
+        if self._loading is None:
+            return
+        assert self._loading.stdout is not None
+        with self._console.step("outlines of the sample courses"):
+            line = await self._loading.stdout.readline()
+            if not line:
+                raise await self._failed(self._loading, "the outlines could not be looked up")
+            await self._loading.wait()
+        self._outlines_arrived = not json.loads(line)["outlinesMissing"]
+
+    def _replay_where_due(self) -> None:
+        """Whatever the embedded AWS's end took from the stream comes from the catalog's API."""
+        if not self._outlines_arrived:
+            self._replaying = asyncio.create_task(self._replay(), name="replay")
+
+    async def _replay(self) -> None:
+        process = await self._run_as_administrator(
+            *("-m", "deploy.replay.outlines", "--json"),
+            *("--gateway", _local_url(self._listener)),
+            *("--token-from", str(self._folder.header_file("staff"))),
+            *("--queue-url", self._resources.outline_queue_url),
+        )
+        try:
+            _, errors = await process.communicate()
+        finally:
+            _kill(process)
+        if process.returncode != 0:
+            last = errors.decode(errors="replace").strip().splitlines()[-1:]
+            self._console.warn(
+                "The outlines of courses could not be replayed, so percentages may be behind until"
+                f" their authors change them: {' '.join(last)}"
+            )
+
+    async def _run_as_administrator(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
             env={
                 **python_environment(),
                 "AWS_ENDPOINT_URL": self._aws.endpoint_url,
@@ -361,19 +434,13 @@ class Platform:
                 "AWS_SECRET_ACCESS_KEY": self._aws.secret_access_key,
             },
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            _, errors = await process.communicate()
-        except asyncio.CancelledError:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            raise
-        if process.returncode != 0:
-            lines = errors.decode(errors="replace").splitlines()[-15:]
-            raise PlatformError("the sample courses could not be loaded", lines)
+
+    async def _failed(self, process: asyncio.subprocess.Process, what: str) -> PlatformError:
+        _, errors = await process.communicate()
+        return PlatformError(what, errors.decode(errors="replace").splitlines()[-15:])
 
     async def _tokens(self) -> dict[str, AccessToken]:
         with self._console.step("tokens of the demo users"):
@@ -471,6 +538,12 @@ def _first(
 ) -> PlatformError | OSError:
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
 
 def _local_url(bound: socket.socket) -> str:

@@ -6,6 +6,9 @@ written themselves, as the administrator of the local AWS, whom the SDK's variab
 
 Loading may be repeated, also after it was broken off: what is there stays as it is, an author's
 edits and deletions included; only what is missing is added.
+
+Progress learns the courses' outlines as it does on AWS, from the catalog's events. It is waited for
+until it has, so that the first learner sees percentages; a consumer must be running.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -37,13 +41,14 @@ from services.progress_tracking.domain import outline as progress
 from services.progress_tracking.storage.dynamodb import DynamoDBProgressRepository
 
 _AT_ONCE = 8
+_LOOK_SECONDS = 0.1
 
 
-class OutlineLearner(Protocol):
-    """The part of the progress repository that takes a course's outline."""
+class OutlineReader(Protocol):
+    """The part of the progress repository that tells what it has learnt."""
 
-    async def learn_outline(self, outline: progress.Outline) -> bool:
-        """Keeps it unless it is known; whether it was kept."""
+    async def read_outlines(self, course_ids: Collection[str]) -> Mapping[str, progress.Outline]:
+        """The outlines that are known of these courses."""
 
 
 class ObjectWriter(Protocol):
@@ -73,13 +78,12 @@ class Seeder:
         self,
         courses: CourseRepository,
         contents: ContentRepository,
-        outlines: OutlineLearner,
         objects: ObjectWriter,
     ) -> None:
         self._courses = courses
         self._contents = contents
-        self._outlines = outlines
         self._objects = objects
+        self._published: dict[str, int] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def load(self, samples: Iterable[Sample]) -> Loaded:
@@ -99,6 +103,11 @@ class Seeder:
             content=sum(len(sample.content) for sample in samples),
             content_added=content_added,
         )
+
+    @property
+    def published(self) -> Mapping[str, int]:
+        """The published courses that were loaded or there, with the version of their outline."""
+        return self._published
 
     async def _all(self, work: list[Callable[[], Awaitable[bool]]]) -> int:
         async def in_turn(one: Callable[[], Awaitable[bool]]) -> bool:
@@ -125,7 +134,7 @@ class Seeder:
                 await self._courses.replace(published, previous=kept)
                 kept = published
             if kept.status is catalog.Status.PUBLISHED:
-                await self._outlines.learn_outline(_outline_of(kept))
+                self._published[kept.id] = kept.outline_version
             return added
 
         return load
@@ -223,20 +232,6 @@ def _content_of(course: Course) -> catalog.CourseContent:
     )
 
 
-def _outline_of(course: catalog.Course) -> progress.Outline:
-    """What progress would learn of the course from the catalog's events."""
-    return progress.Outline(
-        course_id=course.id,
-        version=course.outline_version,
-        items=tuple(
-            progress.OutlineItem(
-                content_id=item.content_id, required=item.required, weight=item.weight
-            )
-            for item in course.items()
-        ),
-    )
-
-
 def _pending(sample: Sample, position: int, entry: ContentEntry) -> delivery.Content:
     item = sample.course.outline_items[position]
     seconds = entry.duration_seconds
@@ -268,7 +263,28 @@ def _checksum(body: bytes) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
-async def _load(options: argparse.Namespace) -> Loaded:
+async def wait_for_outlines(
+    known: OutlineReader,
+    published: Mapping[str, int],
+    *,
+    seconds: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> int:
+    """Wait until progress knows these outlines, or for so long; how many it does not know."""
+    deadline = monotonic() + seconds
+    while True:
+        outlines = await known.read_outlines(published)
+        missing = sum(
+            course_id not in outlines or outlines[course_id].version < version
+            for course_id, version in published.items()
+        )
+        if not missing or monotonic() >= deadline:
+            return missing
+        await sleep(_LOOK_SECONDS)
+
+
+async def _load(options: argparse.Namespace) -> None:
     # Files of several MB, on a machine that starts three services at the same time.
     patient = BreakerPolicy(call_timeout_seconds=30)
     settings = AwsSettings(options.region, read_timeout_seconds=20, breaker=patient)
@@ -282,20 +298,31 @@ async def _load(options: argparse.Namespace) -> Loaded:
         seeder = Seeder(
             DynamoDBCourseRepository(clients.dynamodb, table=options.catalog_table),
             DynamoContentRepository(clients.dynamodb, table=options.content_table),
-            DynamoDBProgressRepository(clients.dynamodb, table=options.progress_table),
             BucketWriter(clients.s3, options.bucket),
         )
-        return await seeder.load(await asyncio.to_thread(read_samples, options.samples))
+        _say(asdict(await seeder.load(await asyncio.to_thread(read_samples, options.samples))))
+        missing = await wait_for_outlines(
+            DynamoDBProgressRepository(clients.dynamodb, table=options.progress_table),
+            seeder.published,
+            seconds=options.wait_seconds,
+        )
+        _say({"outlinesMissing": missing})
+
+
+def _say(document: Mapping[str, object]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Loads, and prints one JSON line of `Loaded`."""
+    """Loads, and prints a JSON line of `Loaded`; waits, and prints one that says how many outlines
+    progress has not learnt."""
     parser = argparse.ArgumentParser(prog="seed", description="Loads the sample courses.")
     for name in ("region", "catalog-table", "content-table", "progress-table", "bucket"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--samples", type=Path, default=SAMPLES_DIRECTORY)
-    loaded = asyncio.run(_load(parser.parse_args(arguments)))
-    sys.stdout.write(json.dumps(asdict(loaded)) + "\n")
+    parser.add_argument("--wait-seconds", type=float, default=20, help="for progress to learn")
+    asyncio.run(_load(parser.parse_args(arguments)))
     return 0
 
 

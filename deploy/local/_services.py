@@ -22,10 +22,17 @@ from deploy.local._provision import PREFIXES
 from deploy.local._supervisor import Program
 
 SERVICES: tuple[str, ...] = tuple(PREFIXES)
+# The second process of progress tracking's image: learns outlines from the catalog's events.
+CONSUMER = "progress_tracking-consumer"
+_CONSUMER_OF = "progress_tracking"
+_CONSUMING = '"event":"consuming"'
+
 WITH_CURSORS = frozenset({"course_catalog", "content_delivery", "progress_tracking"})
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5
+# How long the consumer's polls wait: stopping waits for the last one.
+POLL_SECONDS = 1
 
 # What a Python needs to start at all; nothing of the user's AWS or Python settings.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ")
@@ -60,13 +67,45 @@ def service_program(
         provisioned: the variables that lead it to its table, its tokens' issuer and its role.
         session: asks ``/readyz``.
     """
-    prefix = PREFIXES[service]
-    own: dict[str, str] = {
+    listening = {
         "HOST": "127.0.0.1",
         "PORT": str(settings.port),
         "CORS_ORIGINS": ",".join(settings.cors_origins),
-        "DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
+    return Program(
+        name=service,
+        command=[sys.executable, "-m", f"services.{service}"],
+        environment=_service_environment(service, settings, provisioned, listening),
+        ready=_answers(session, f"http://127.0.0.1:{settings.port}/readyz"),
+        stop_seconds=DRAIN_SECONDS + 10,
+    )
+
+
+def consumer_program(settings: ServiceSettings, provisioned: Mapping[str, str]) -> Program:
+    """The consumer of progress tracking, with its service's own variables and role."""
+
+    async def ready(output: str) -> bool:
+        return _CONSUMING in output
+
+    return Program(
+        name=CONSUMER,
+        command=[sys.executable, "-m", f"services.{_CONSUMER_OF}.consumer"],
+        environment=_service_environment(
+            _CONSUMER_OF, settings, provisioned, {"OUTLINE_WAIT_SECONDS": str(POLL_SECONDS)}
+        ),
+        ready=ready,
+        stop_seconds=DRAIN_SECONDS + 10,
+    )
+
+
+def _service_environment(
+    service: str,
+    settings: ServiceSettings,
+    provisioned: Mapping[str, str],
+    own_variables: Mapping[str, str],
+) -> dict[str, str]:
+    prefix = PREFIXES[service]
+    own = {"DRAIN_SECONDS": str(DRAIN_SECONDS), **own_variables}
     version = service_version(REPOSITORY_ROOT / "services" / service / "BUILD")
     if version is not None:
         own["VERSION"] = version
@@ -75,17 +114,11 @@ def service_program(
     if settings.tracing_daemon is not None:
         own["TRACING_DAEMON"] = settings.tracing_daemon
         own["TRACING_RATE"] = "1"
-    return Program(
-        name=service,
-        command=[sys.executable, "-m", f"services.{service}"],
-        environment={
-            **python_environment(),
-            **provisioned,
-            **{f"{prefix}{name}": value for name, value in own.items()},
-        },
-        ready=_answers(session, f"http://127.0.0.1:{settings.port}/readyz"),
-        stop_seconds=DRAIN_SECONDS + 10,
-    )
+    return {
+        **python_environment(),
+        **provisioned,
+        **{f"{prefix}{name}": value for name, value in own.items()},
+    }
 
 
 def gateway_program(
