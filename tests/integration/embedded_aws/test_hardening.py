@@ -124,9 +124,18 @@ def test_it_listens_on_loopback_only_and_on_one_port_only(running: Running) -> N
 async def test_only_the_named_services_run(running: Running, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{running.aws.endpoint_url}/_ministack/health") as response:
         health = await response.json()
-    assert sorted(health["services"]) == ["cognito-idp", "dynamodb", "iam", "s3", "sts"]
+    assert sorted(health["services"]) == [
+        "cognito-idp",
+        "dynamodb",
+        "iam",
+        "pipes",
+        "s3",
+        "sns",
+        "sqs",
+        "sts",
+    ]
     assert health["auth"] == "enabled"
-    for service, call in (("sqs", "list_queues"), ("lambda", "list_functions")):
+    for service, call in (("events", "list_rules"), ("lambda", "list_functions")):
         async with running.aws.client(service) as client:
             with pytest.raises(ClientError, match="not available"):
                 await getattr(client, call)()

@@ -68,6 +68,24 @@ ALLOWED_ON_OBJECTS: Mapping[str, frozenset[str]] = {
     "progress_tracking": frozenset(),
 }
 
+ALLOWED_ON_QUEUE: Mapping[str, frozenset[str]] = {
+    "course_catalog": frozenset(),
+    "content_delivery": frozenset(),
+    "progress_tracking": frozenset(
+        {
+            "ChangeMessageVisibility",
+            "ChangeMessageVisibilityBatch",
+            "DeleteMessage",
+            "DeleteMessageBatch",
+            "GetQueueAttributes",
+            "ReceiveMessage",
+        }
+    ),
+}
+
+# What a queue says to a receipt that it never gave: the caller was let that far.
+OF_NO_RECEIPT = frozenset({"InvalidParameterValue", "ReceiptHandleIsInvalid", "MessageNotInflight"})
+
 Call = Callable[[Any], Awaitable[object]]
 
 
@@ -188,6 +206,33 @@ def object_calls(
     }
 
 
+def queue_calls(url: str) -> dict[str, Call]:
+    entry = {"Id": "0", "ReceiptHandle": "none"}
+    return {
+        "ReceiveMessage": lambda sqs: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=0),
+        "DeleteMessage": lambda sqs: sqs.delete_message(QueueUrl=url, ReceiptHandle="none"),
+        "DeleteMessageBatch": lambda sqs: sqs.delete_message_batch(QueueUrl=url, Entries=[entry]),
+        "ChangeMessageVisibility": lambda sqs: sqs.change_message_visibility(
+            QueueUrl=url, ReceiptHandle="none", VisibilityTimeout=0
+        ),
+        "ChangeMessageVisibilityBatch": lambda sqs: sqs.change_message_visibility_batch(
+            QueueUrl=url, Entries=[{**entry, "VisibilityTimeout": 0}]
+        ),
+        "GetQueueAttributes": lambda sqs: sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["All"]
+        ),
+        "SendMessage": lambda sqs: sqs.send_message(QueueUrl=url, MessageBody="x"),
+        "SendMessageBatch": lambda sqs: sqs.send_message_batch(
+            QueueUrl=url, Entries=[{"Id": "0", "MessageBody": "x"}]
+        ),
+        "SetQueueAttributes": lambda sqs: sqs.set_queue_attributes(
+            QueueUrl=url, Attributes={"VisibilityTimeout": "30"}
+        ),
+        "PurgeQueue": lambda sqs: sqs.purge_queue(QueueUrl=url),
+        "DeleteQueue": lambda sqs: sqs.delete_queue(QueueUrl=url),
+    }
+
+
 async def is_allowed(call: Awaitable[object]) -> bool:
     """Whether IAM lets the call happen; what else may be wrong with it counts as a wrong test."""
     try:
@@ -195,7 +240,9 @@ async def is_allowed(call: Awaitable[object]) -> bool:
     except ClientError as error:
         answer = error.response
         # HEAD has no body to name the reason in.
-        denied = {"AccessDeniedException", "AccessDenied", "403"}
+        denied = {"AccessDeniedException", "AccessDenied", "AuthorizationError", "403"}
+        if answer["Error"]["Code"] in OF_NO_RECEIPT:
+            return True
         assert answer["Error"]["Code"] in denied, answer
         return False
     return True
@@ -294,6 +341,29 @@ async def test_a_signed_form_is_worth_what_its_signer_may(
     url = f"{provisioned.resources.endpoint_url}/{bucket}"
     async with aiohttp.ClientSession() as http, http.post(url, data=form) as response:
         assert response.status == status
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_only_progress_takes_from_its_queue_and_nobody_reaches_the_rest_of_the_way(
+    provisioned: Provisioned, service: str
+) -> None:
+    resources = provisioned.resources
+    credentials = await assume(provisioned, service)
+    async with client_of(provisioned, credentials, "sqs") as sqs:
+        own = queue_calls(resources.outline_queue_url)
+        assert {
+            name for name, call in own.items() if await is_allowed(call(sqs))
+        } == ALLOWED_ON_QUEUE[service]
+        parked = queue_calls(resources.parked_outlines_url)
+        assert {name for name, call in parked.items() if await is_allowed(call(sqs))} == set()
+    async with provisioned.aws.client("sns") as sns:
+        (topic,) = (await sns.list_topics())["Topics"]
+    async with client_of(provisioned, credentials, "sns") as sns:
+        assert not await is_allowed(sns.publish(TopicArn=topic["TopicArn"], Message="x"))
+        assert not await is_allowed(sns.list_topics())
+    async with client_of(provisioned, credentials, "pipes") as pipes:
+        assert not await is_allowed(pipes.list_pipes())
+        assert not await is_allowed(pipes.delete_pipe(Name="lyceum-course-outlines"))
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from deploy.local._samples import Sample, read_samples, samples_digest
-from deploy.local._seed import Loaded, Seeder
+from deploy.local._seed import Loaded, Seeder, wait_for_outlines
 from services.content_delivery.domain.content import ContentStatus
 from services.content_delivery.storage.memory import MemoryContentRepository
 from services.course_catalog.domain.course import Status
 from services.course_catalog.storage.memory import InMemoryCourseRepository
+from services.progress_tracking.domain.outline import Outline
 from services.progress_tracking.storage.memory import MemoryProgressRepository
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -41,9 +42,8 @@ class Place:
     def __init__(self) -> None:
         self.courses = InMemoryCourseRepository()
         self.contents = MemoryContentRepository()
-        self.progress = MemoryProgressRepository()
         self.bucket = Bucket()
-        self.seeder = Seeder(self.courses, self.contents, self.progress, self.bucket)
+        self.seeder = Seeder(self.courses, self.contents, self.bucket)
 
 
 @pytest.fixture()
@@ -88,8 +88,28 @@ async def test_the_samples_of_the_project_are_loaded_whole(
     assert content.captions
     for caption in content.captions:
         assert place.bucket.objects[caption.object_key][0].startswith(b"WEBVTT")
-    outlines = await place.progress.read_outlines([sample.course.id])
-    assert len(outlines[sample.course.id].items) == len(sample.content)
+    assert place.seeder.published[sample.course.id] == course.outline_version
+
+
+@pytest.mark.parametrize(("known_after", "missing"), [(0, 0), (3, 0), (60, 1)])
+async def test_outlines_are_waited_for_until_progress_knows_them(
+    known_after: float, missing: int
+) -> None:
+    progress = MemoryProgressRepository()
+    await progress.learn_outline(Outline("tides", 1, ()))  # an older one is not enough
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now >= known_after:
+            await progress.learn_outline(Outline("tides", 2, ()))
+
+    found = await wait_for_outlines(
+        progress, {"tides": 2}, seconds=20, sleep=sleep, monotonic=lambda: now
+    )
+    assert found == missing
+    assert known_after <= now + 0.2 if not missing else now >= 20
 
 
 async def test_loading_again_changes_nothing(place: Place, samples: tuple[Sample, ...]) -> None:

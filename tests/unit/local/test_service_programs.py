@@ -12,6 +12,7 @@ from deploy.local._ports import receive
 from deploy.local._services import (
     SERVICES,
     ServiceSettings,
+    consumer_program,
     contract_of,
     python_environment,
     service_program,
@@ -52,6 +53,22 @@ async def test_a_service_gets_what_is_its_own(
         **({} if service == "content_delivery" else {"CURSOR_SECRETS": "s" * 48}),
     }
     assert contract_of(service).is_file()
+
+
+async def test_the_consumer_has_its_services_variables_and_no_port() -> None:
+    provisioned = {"AWS_REGION": "us-east-1", "PROGRESS_OUTLINE_QUEUE_URL": "http://127.0.0.1:1/q"}
+    program = consumer_program(SETTINGS, provisioned)
+    assert program.command == [sys.executable, "-m", "services.progress_tracking.consumer"]
+    own = {name: v for name, v in program.environment.items() if name.startswith("PROGRESS_")}
+    own.pop("PROGRESS_VERSION", None)
+    assert own == {
+        "PROGRESS_CURSOR_SECRETS": "s" * 48,
+        "PROGRESS_DRAIN_SECONDS": "5",
+        "PROGRESS_OUTLINE_QUEUE_URL": "http://127.0.0.1:1/q",
+        "PROGRESS_OUTLINE_WAIT_SECONDS": "1",
+    }
+    assert not await program.ready("")
+    assert await program.ready('{"level":"info","event":"consuming"}\n')
 
 
 async def test_tracing_is_told_only_where_something_listens() -> None:

@@ -12,15 +12,17 @@ from deploy.local._iam import policy_document, role_name
 from services.content_delivery.storage import dynamodb as content_rows
 from services.content_delivery.storage import s3 as content_objects
 from services.course_catalog.storage import dynamodb as catalog_rows
+from services.progress_tracking.consumer import queue as progress_queue
 from services.progress_tracking.storage import dynamodb as progress_rows
 
 STORAGE: dict[str, tuple[ModuleType, ...]] = {
     "course_catalog": (catalog_rows,),
     "content_delivery": (content_rows, content_objects),
-    "progress_tracking": (progress_rows,),
+    "progress_tracking": (progress_rows, progress_queue),
 }
 TABLE_ARN = "arn:aws:dynamodb:eu-central-1:000000000000:table/Own"
 BUCKET_ARN = "arn:aws:s3:::own"
+QUEUE_ARN = "arn:aws:sqs:eu-central-1:000000000000:own"
 
 ACTIONS = {
     "batch_get_item": "dynamodb:BatchGetItem",
@@ -44,7 +46,14 @@ ACTIONS = {
     "presign_post": "s3:PutObject",
     "list_parts": "s3:ListMultipartUploadParts",
     "abort_multipart_upload": "s3:AbortMultipartUpload",
+    # AWS authorizes each entry of a batch as the action on one message.
+    "change_message_visibility_batch": "sqs:ChangeMessageVisibility",
+    "delete_message_batch": "sqs:DeleteMessage",
+    "get_queue_attributes": "sqs:GetQueueAttributes",
+    "receive_message": "sqs:ReceiveMessage",
 }
+# The embedded AWS wants them as well, under names that are no actions on AWS.
+NO_ACTIONS_OF_AWS = {"sqs:ChangeMessageVisibilityBatch", "sqs:DeleteMessageBatch"}
 # A transaction is authorized as the single-item actions in it.
 ACTIONS_IN_TRANSACTIONS = {
     "ConditionCheck": "dynamodb:ConditionCheckItem",
@@ -55,7 +64,7 @@ ACTIONS_IN_TRANSACTIONS = {
 
 
 def used_actions(module: ModuleType) -> Iterator[str]:
-    """The IAM actions of the calls that a module makes on its `_dynamodb` and `_s3`."""
+    """The IAM actions of the calls that a module makes on its `_dynamodb`, `_s3` and `_sqs`."""
     tree = ast.parse(inspect.getsource(module))
     for node in ast.walk(tree):
         match node:
@@ -68,7 +77,7 @@ def used_actions(module: ModuleType) -> Iterator[str]:
                 func=ast.Attribute(attr="presign"), args=[ast.Constant(value=str(name)), *_]
             ):
                 yield ACTIONS[name]
-            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_s3"), attr=name)):
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_s3" | "_sqs"), attr=name)):
                 if name in ACTIONS:
                     yield ACTIONS[name]
 
@@ -82,7 +91,9 @@ def _actions_in_transactions(tree: ast.AST) -> Iterator[str]:
 
 
 def statements(service: str) -> list[dict[str, object]]:
-    document = policy_document(service, table_arn=TABLE_ARN, bucket_arn=BUCKET_ARN)
+    document = policy_document(
+        service, table_arn=TABLE_ARN, bucket_arn=BUCKET_ARN, queue_arn=QUEUE_ARN
+    )
     assert document["Version"] == "2012-10-17"
     found: list[dict[str, object]] = document["Statement"]
     return found
@@ -97,7 +108,7 @@ def test_the_actions_are_those_that_the_repository_uses(service: str) -> None:
     allowed = {action for one in statements(service) for action in listed(one["Action"])}
     used = {action for module in STORAGE[service] for action in used_actions(module)}
     assert used
-    assert allowed == used
+    assert allowed - NO_ACTIONS_OF_AWS == used
 
 
 @pytest.mark.parametrize("service", STORAGE)
@@ -107,7 +118,7 @@ def test_every_statement_names_its_actions_and_its_own_resources(service: str) -
         for action in listed(statement["Action"]):
             assert "*" not in action
         for resource in listed(statement["Resource"]):
-            assert resource == TABLE_ARN or resource.startswith(
+            assert resource in (TABLE_ARN, QUEUE_ARN) or resource.startswith(
                 (f"{TABLE_ARN}/index/", f"{BUCKET_ARN}/content/")
             )
             assert "${" not in resource
@@ -118,6 +129,12 @@ def test_only_content_sees_the_bucket() -> None:
     assert with_bucket == ["content_delivery"]
 
 
+def test_only_progress_sees_the_queue_and_may_send_to_none() -> None:
+    with_queue = [name for name in STORAGE if QUEUE_ARN in json.dumps(statements(name))]
+    assert with_queue == ["progress_tracking"]
+    assert "Send" not in json.dumps(statements("progress_tracking"))
+
+
 def test_each_service_has_a_role_of_its_own() -> None:
     assert {role_name(service) for service in STORAGE} == {
         "lyceum-course-catalog",
@@ -125,4 +142,4 @@ def test_each_service_has_a_role_of_its_own() -> None:
         "lyceum-progress-tracking",
     }
     with pytest.raises(FileNotFoundError):
-        policy_document("unknown", table_arn=TABLE_ARN, bucket_arn=BUCKET_ARN)
+        policy_document("unknown", table_arn=TABLE_ARN, bucket_arn=BUCKET_ARN, queue_arn=QUEUE_ARN)
