@@ -72,6 +72,9 @@ def service_program(
         "PORT": str(settings.port),
         "CORS_ORIGINS": ",".join(settings.cors_origins),
     }
+    if service == _CONSUMER_OF:
+        # Who tries things out wants to see a changed outline at once.
+        listening["OUTLINE_CACHE_SECONDS"] = "1"
     return Program(
         name=service,
         command=[sys.executable, "-m", f"services.{service}"],

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._events import MAX_RECEIVE_COUNT
 from deploy.local._iam import role_name
 from deploy.local._provision import (
     DEMO_USERS,
@@ -209,6 +210,62 @@ async def test_provisioning_again_changes_nothing_but_what_differs(
     assert "*" not in json.dumps(policy["PolicyDocument"])
 
 
+async def records_of(aws: EmbeddedAws, resources: Resources, *course_ids: str) -> None:
+    """Write outlines' rows, and wait until the record of each is in the queue, raw, and take it."""
+    expected = {f"outline#{course_id}" for course_id in course_ids}
+    table = resources.tables["course_catalog"]
+    async with aws.client("dynamodb") as dynamodb, aws.client("sqs") as sqs:
+        for key in sorted(expected):
+            item = {"courseId": {"S": key}, "outlineVersion": {"N": "1"}}
+            await dynamodb.put_item(TableName=table, Item=item)
+        async with asyncio.timeout(60):
+            while expected:
+                answer = await sqs.receive_message(
+                    QueueUrl=resources.outline_queue_url,
+                    MaxNumberOfMessages=10,
+                    WaitTimeSeconds=5,
+                )
+                for message in answer.get("Messages", []):
+                    record = json.loads(message["Body"])
+                    assert record["eventSource"] == "aws:dynamodb"
+                    expected.discard(record["dynamodb"]["Keys"]["courseId"]["S"])
+                    await sqs.delete_message(
+                        QueueUrl=resources.outline_queue_url,
+                        ReceiptHandle=message["ReceiptHandle"],
+                    )
+
+
+async def test_a_row_of_an_outline_reaches_progress_queue(provisioned: Provisioned) -> None:
+    await records_of(provisioned.aws, provisioned.resources, "tides", "soil")
+
+
+async def test_the_queue_takes_from_its_topic_alone_and_parks_what_fails(
+    provisioned: Provisioned,
+) -> None:
+    async with provisioned.aws.client("sqs") as sqs:
+        answer = await sqs.get_queue_attributes(
+            QueueUrl=provisioned.resources.outline_queue_url, AttributeNames=["All"]
+        )
+        attributes = answer["Attributes"]
+        parked = await sqs.get_queue_attributes(
+            QueueUrl=provisioned.resources.parked_outlines_url, AttributeNames=["QueueArn"]
+        )
+    (statement,) = json.loads(attributes["Policy"])["Statement"]
+    assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
+    assert list(statement["Condition"]) == ["ArnEquals"]
+    assert json.loads(attributes["RedrivePolicy"]) == {
+        "deadLetterTargetArn": parked["Attributes"]["QueueArn"],
+        "maxReceiveCount": MAX_RECEIVE_COUNT,
+    }
+    assert attributes["MessageRetentionPeriod"] == str(14 * 86_400)
+    async with provisioned.aws.client("sns") as sns:
+        (subscription,) = (await sns.list_subscriptions())["Subscriptions"]
+        found = await sns.get_subscription_attributes(
+            SubscriptionArn=subscription["SubscriptionArn"]
+        )
+    assert found["Attributes"]["RawMessageDelivery"] == "true"
+
+
 def test_a_restart_brings_everything_back_on_another_port(tmp_path: Path) -> None:
     async def first(aws: EmbeddedAws) -> tuple[Resources, str]:
         resources = await provision(aws, state=tmp_path, cors_origins=[PLAYER_ORIGIN])
@@ -218,6 +275,7 @@ def test_a_restart_brings_everything_back_on_another_port(tmp_path: Path) -> Non
             await dynamodb.put_item(
                 TableName=resources.tables["course_catalog"], Item={"courseId": {"S": "kept"}}
             )
+        await records_of(aws, resources, "before-1", "before-2", "before-3")
         return resources, signed_in.token
 
     async def second(aws: EmbeddedAws, before: Resources, token: str) -> None:
@@ -236,6 +294,8 @@ def test_a_restart_brings_everything_back_on_another_port(tmp_path: Path) -> Non
                 TableName=after.tables["course_catalog"], Key={"courseId": {"S": "kept"}}
             )
             assert "Item" in item
+        # Also the first records of the new stream, fewer than the old one had.
+        await records_of(aws, after, "after")
 
     with running_ministack(tmp_path / "aws") as backend:
         aws = EmbeddedAws(
