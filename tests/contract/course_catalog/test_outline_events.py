@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -90,7 +90,7 @@ async def test_a_changed_outline_is_told_and_nothing_else_is(table: Table) -> No
     repository = DynamoDBCourseRepository(*table)
     course = draft(2)
     await repository.create(course)
-    steps = [
+    steps: list[tuple[Callable[[Course], Course], int | None]] = [
         (lambda one: one.edited(with_items(2, 1, 2), now=instant(1)), None),  # still a draft
         (lambda one: one.published(now=instant(2)), 2),
         (lambda one: one.edited(with_items(2, 1, 2, 3), now=instant(3)), 3),

@@ -188,8 +188,11 @@ def test_failures_are_counted_by_queue() -> None:
     for number in range(1000):
         queue.received(f"queue-{number}", milliseconds(NOW))
     queue.failed("queue-3")
+    queue.parked("queue-3")
     found.flush()
     assert len(found.series("MessagesReceived")) == 17
     assert found.series("MessagesFailed")[("queue-3",)] == 1
+    parked = found.series("MessagesParked")
+    assert (parked[("queue-3",)], parked[("queue-4",)]) == (1, 0)
     for document in found.documents:
         check_document(document)

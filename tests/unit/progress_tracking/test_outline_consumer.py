@@ -379,8 +379,8 @@ def test_any_order_duplication_and_failure_ends_with_the_newest_outline(
                 current["failure"] = "fine"
                 raise DependencyUnavailable("any", "Any", reason="timeout")
 
-        place.queue.before = place.table.before = before  # type: ignore[assignment]
-        place.queue.after = place.table.after = after  # type: ignore[assignment]
+        place.queue.before = place.table.before = before
+        place.queue.after = place.table.after = after
         newest = sent(place, events)
         async with place.running():
             await place.time.run_for(300)
@@ -410,8 +410,8 @@ async def killed_at(step: int, *, effect: bool) -> bool:
 
         return maybe
 
-    place.queue.before = place.table.before = killer(not effect)  # type: ignore[assignment]
-    place.queue.after = place.table.after = killer(effect)  # type: ignore[assignment]
+    place.queue.before = place.table.before = killer(not effect)
+    place.queue.after = place.table.after = killer(effect)
     newest = sent(place, [(0, 2), (1, 1), (0, 1), (1, 3), (0, 3), (0, 3), (1, 2)])
     first = asyncio.create_task(place.consumer().run(place.stop))
     await place.time.run_for(5)
