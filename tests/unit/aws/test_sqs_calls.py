@@ -26,6 +26,7 @@ from libs.circuit_breaker import (
     SlidingWindowType,
     State,
 )
+from libs.resilience import PipelineRegistry, RetryPolicy
 from libs.tracing.testing import recording_tracer
 from tests.unit.aws.fault_server import FaultServer, answer, error, hang, raw
 
@@ -55,11 +56,15 @@ async def platform(breaker: BreakerPolicy | None = None) -> AsyncIterator[Platfo
     calls: list[DependencyCall] = []
     settings = AwsSettings(
         region="eu-test-1",
-        total_attempts=1,
+        retry=RetryPolicy(max_attempts=1),
         breaker=breaker or BreakerPolicy(failure_threshold=2, call_timeout_seconds=5.0),
     )
     async with open_clients(
-        settings, registry=registry, tracer=tracer, observer=calls.append, services=("sqs",)
+        settings,
+        registry=PipelineRegistry(registry),
+        tracer=tracer,
+        observer=calls.append,
+        services=("sqs",),
     ) as clients:
         lyceum = Platform(clients, registry)
         lyceum.calls = calls
