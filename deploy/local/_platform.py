@@ -181,9 +181,11 @@ class Platform:
                 PlatformError(reason_of(error)) if isinstance(error, OSError) else error
             ) from None
         try:
-            return self._publish(tokens.result())
+            ready = self._publish(tokens.result())
         except OSError as error:
             raise PlatformError(reason_of(error)) from error
+        self._replay_where_due()
+        return ready
 
     async def _stop(self) -> bool:
         self._listener.close()

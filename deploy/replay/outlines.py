@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -118,7 +119,9 @@ async def _sender(options: argparse.Namespace, where: Where) -> AsyncIterator[Se
     if options.dry_run or where.queue_url is None:
         yield None
         return
-    async with aioboto3.Session().client("sqs", config=_CONFIG, **where.aws) as client:
+    # The SDK itself reads AWS_DEFAULT_REGION alone; containers on AWS have the other one.
+    session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    async with session.client("sqs", config=_CONFIG, **where.aws) as client:
         yield QueueSender(client, where.queue_url)
 
 
