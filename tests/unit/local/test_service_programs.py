@@ -50,7 +50,7 @@ async def test_a_service_gets_what_is_its_own(
         "PORT": "4711",
         "CORS_ORIGINS": "http://127.0.0.1:8080,http://localhost:8080",
         "DRAIN_SECONDS": "5",
-        **({} if service == "content_delivery" else {"CURSOR_SECRETS": "s" * 48}),
+        "CURSOR_SECRETS": "s" * 48,
         **({"OUTLINE_CACHE_SECONDS": "1"} if service == "progress_tracking" else {}),
     }
     assert contract_of(service).is_file()
