@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.replay._events import outline_event
@@ -84,6 +84,7 @@ def test_whatever_the_consumer_needs_the_contract_promises(name: str) -> None:
 
 
 @given(outlines, st.dictionaries(st.sampled_from(["added", "later"]), st.text(), max_size=2))
+@settings(deadline=None)
 def test_every_event_of_the_contract_is_understood(
     outline: Outline, unknown: Mapping[str, str]
 ) -> None:

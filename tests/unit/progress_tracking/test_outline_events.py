@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.progress_tracking.consumer.events import (
@@ -107,6 +107,7 @@ json_values = st.recursive(
 
 
 @given(st.text(), json_values, json_values, json_values)
+@settings(deadline=None)
 def test_rubbish_is_refused_and_nothing_worse(
     text: str, version: object, items: object, image: object
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.replay import outlines
@@ -148,6 +148,7 @@ async def test_a_queue_that_takes_nothing_ends_it() -> None:
 
 
 @given(st.integers(0, 130), st.integers(0, 130))
+@settings(max_examples=40, deadline=None)
 def test_stopped_anywhere_and_run_again_nothing_is_left_out(count: int, capacity: int) -> None:
     async def scenario(folder: Path) -> None:
         ids = [f"course-{n:03}" for n in range(count)]
