@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from tests.system.exchange import Answer, ask
+from tests.system.learner_app import LearnerApp
 from tests.system.platform_process import DEADLINE_SECONDS, ROOT, RunningPlatform, until
 
 pytestmark = pytest.mark.timeout(500)
@@ -133,7 +134,8 @@ class Learner:
     """A learner with any number of devices; everything that comes back is held against the ledger."""
 
     def __init__(self, platform: RunningPlatform, name: str, author: Author, course: str) -> None:
-        self._platform = platform
+        token = platform.document["users"][name]["accessToken"]
+        self._app = LearnerApp(platform.gateway, token)
         self._name = name
         self._author = author
         self._course = course
@@ -152,29 +154,18 @@ class Learner:
         }
 
     def put(self, update: Mapping[str, Any]) -> dict[str, Any]:
-        answer = self._platform.request(
-            f"/progress/me/{self._course}", user=self._name, method="PUT", body=update
-        )
-        assert answer.status in (200, 201), answer.body
-        found: dict[str, Any] = answer.json
-        return found
+        return self._app.record(self._course, update)
 
     def sync(self, *updates: Mapping[str, Any]) -> None:
         """One batch; its entries need not be in any order."""
-        entries = [{**update, "courseId": self._course} for update in updates]
-        answer = self._platform.request(
-            "/progress/me/batch", user=self._name, method="POST", body={"entries": entries}
-        )
-        assert answer.status == 200, answer.body
-        results = answer.json["results"]
+        results = self._app.sync([{**update, "courseId": self._course} for update in updates])
         assert {result["status"] for result in results} <= {200, 201}
-        assert len(results) == len(entries)
+        assert len(results) == len(updates)
 
     def look(self) -> dict[str, Any]:
         """The course as a device is shown it now: right by the outline that the answer names."""
-        answer = self._platform.request(f"/progress/me/{self._course}", user=self._name)
-        assert answer.status == 200, answer.body
-        found: dict[str, Any] = answer.json
+        found = self._app.progress(self._course)
+        assert found is not None
         if (version := found["outlineVersion"]) is not None:
             assert version >= self._seen_version, "an older outline came back"
             self._seen_version = version
@@ -187,8 +178,7 @@ class Learner:
             lambda: self.look()["outlineVersion"] == version, f"outline {version} at {self._name}"
         )
         found = self.look()
-        page = self._platform.request("/progress/me", user=self._name).json
-        (listed,) = (item for item in page["items"] if item["courseId"] == self._course)
+        (listed,) = (one for one in self._app.my_courses() if one["courseId"] == self._course)
         self._is_right(listed)
         assert {name for name, item in found["items"].items() if item["completed"]} == set(
             self.ledger.completed
