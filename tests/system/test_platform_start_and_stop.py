@@ -20,7 +20,8 @@ from tests.system.platform_process import RunningPlatform, is_alive, run_up, unt
 
 pytestmark = pytest.mark.timeout(600)
 
-PROCESSES = 6  # the embedded AWS, three services, the gateway, the receiver of their traces
+# The embedded AWS, three services, the consumer of outlines, the gateway, the receiver of traces.
+PROCESSES = 7
 
 Start = Callable[..., RunningPlatform]
 
