@@ -471,7 +471,8 @@ def test_a_cursor_of_another_service_or_user(caller: Caller, platform: RunningPl
         ("/content/tides-1-1", {"GET", "HEAD", "DELETE"}),
         ("/content/tides-1-1/upload/parts", {"POST"}),
         ("/progress/me", {"GET", "HEAD"}),
-        ("/progress/me/tides", {"GET", "HEAD", "PUT"}),
+        ("/progress/me/batch", {"POST"}),
+        ("/progress/me/tides", {"GET", "HEAD", "PUT", "DELETE"}),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH", "TRACE"])
