@@ -122,7 +122,10 @@ async def three_services(emitters: Mapping[str, Emitter]) -> AsyncIterator[Platf
     ):
         yield Platform(
             {
-                "courses": (str(catalog.base).rstrip("/"), catalog.token()["Authorization"]),
+                "courses": (
+                    str(catalog.base).rstrip("/"),
+                    catalog.token(sub="learner-a")["Authorization"],
+                ),
                 "content": (f"http://127.0.0.1:{content.port}", f"Bearer {content.token}"),
                 "progress": (
                     str(progress.base_url).rstrip("/"),
