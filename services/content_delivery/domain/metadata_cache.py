@@ -17,11 +17,13 @@ from services.content_delivery.domain.repository import ContentReader
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """Reads that were and were not answered from the cache since it was made, and its size now."""
+    """Reads that were and were not answered from the cache since it was made, its size now, and how
+    old what it answered was, all answers together."""
 
     hits: int
     misses: int
     entries: int
+    hit_age_seconds: float = 0.0
 
 
 class CachedContents:
@@ -43,10 +45,11 @@ class CachedContents:
         self._entries: OrderedDict[str, tuple[float, Content]] = OrderedDict()
         self._hits = 0
         self._misses = 0
+        self._hit_age = 0.0
 
     def statistics(self) -> CacheStatistics:
         """How the cache is doing."""
-        return CacheStatistics(self._hits, self._misses, len(self._entries))
+        return CacheStatistics(self._hits, self._misses, len(self._entries), self._hit_age)
 
     async def get(self, content_id: str) -> Content | None:
         """As `ContentReader.get`, but what is ready may be up to ``maximum_age_seconds`` old."""
@@ -57,6 +60,7 @@ class CachedContents:
         if entry is not None and asked_at - entry[0] < self._maximum_age:
             self._entries.move_to_end(content_id)
             self._hits += 1
+            self._hit_age += asked_at - entry[0]
             return entry[1]
         self._misses += 1
         content = await self._contents.get(content_id)

@@ -24,11 +24,13 @@ class OutlineReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutlineStatistics:
-    """Courses whose outline was and was not at hand since the start, and how many are kept now."""
+    """Courses whose outline was and was not at hand since the start, how many are kept now, and how
+    old what was at hand was, all together."""
 
     hits: int
     misses: int
     entries: int
+    hit_age_seconds: float = 0.0
 
 
 class KnownOutlines:
@@ -50,10 +52,11 @@ class KnownOutlines:
         self._entries: OrderedDict[str, tuple[float, Outline | None]] = OrderedDict()
         self._hits = 0
         self._misses = 0
+        self._hit_age = 0.0
 
     def statistics(self) -> OutlineStatistics:
         """How often reading was saved."""
-        return OutlineStatistics(self._hits, self._misses, len(self._entries))
+        return OutlineStatistics(self._hits, self._misses, len(self._entries), self._hit_age)
 
     async def one(self, course_id: str) -> Outline | None:
         """The outline of a course, None while it is unknown."""
@@ -68,7 +71,9 @@ class KnownOutlines:
             entry = self._entries.get(course_id)
             if entry is None or asked_at - entry[0] >= self._maximum_age:
                 missing.append(course_id)
-            elif entry[1] is not None:
+                continue
+            self._hit_age += asked_at - entry[0]
+            if entry[1] is not None:
                 found[course_id] = entry[1]
         self._hits += len(course_ids) - len(missing)
         self._misses += len(missing)

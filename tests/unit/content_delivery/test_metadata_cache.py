@@ -179,6 +179,9 @@ async def test_what_was_answered_from_the_cache_is_counted(
         await cache.get("c-1")
     await cache.get("nowhere")
     assert cache.statistics() == CacheStatistics(hits=2, misses=2, entries=1)
-    stopwatch.seconds += 5
+    stopwatch.seconds += 2
     await cache.get("c-1")
-    assert cache.statistics() == CacheStatistics(hits=2, misses=3, entries=1)
+    assert cache.statistics() == CacheStatistics(hits=3, misses=2, entries=1, hit_age_seconds=2)
+    stopwatch.seconds += 3
+    await cache.get("c-1")
+    assert cache.statistics() == CacheStatistics(hits=3, misses=3, entries=1, hit_age_seconds=2)

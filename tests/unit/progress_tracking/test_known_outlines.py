@@ -110,9 +110,11 @@ async def test_nothing_is_asked_for_nothing() -> None:
 
 async def test_what_was_at_hand_is_counted() -> None:
     """That a course has no outline is at hand as well."""
-    outlines = known(Reader(ONE, TWO), Clock())
+    clock = Clock()
+    outlines = known(Reader(ONE, TWO), clock)
     await outlines.one("one")
     await outlines.many(["one", "two", "none"])
     assert outlines.statistics() == OutlineStatistics(hits=1, misses=3, entries=3)
+    clock.seconds += 2
     await outlines.many(["one", "two", "none"])
-    assert outlines.statistics() == OutlineStatistics(hits=4, misses=3, entries=3)
+    assert outlines.statistics() == OutlineStatistics(4, 3, 3, hit_age_seconds=6)

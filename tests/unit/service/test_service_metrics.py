@@ -198,6 +198,7 @@ class Figures:
     hits: int = 0
     misses: int = 0
     entries: int = 0
+    hit_age_seconds: float = 0.0
 
 
 def test_caches_are_counted_by_name(metrics: RecordedMetrics) -> None:
@@ -206,7 +207,9 @@ def test_caches_are_counted_by_name(metrics: RecordedMetrics) -> None:
     metrics.flush()
     assert metrics.series("CacheHits") == {("outlines",): 0, ("contents",): 3}
     contents.hits, contents.misses, contents.entries = 10, 2, 4
+    contents.hit_age_seconds = 17.5
     metrics.flush()
     assert metrics.series("CacheHits")["contents",] == 7
     assert metrics.series("CacheMisses")["contents",] == 0
     assert metrics.series("CacheEntries")["contents",] == 4
+    assert metrics.series("CacheHitAge")["contents",] == 17.5
