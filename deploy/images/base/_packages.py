@@ -17,8 +17,8 @@ SUITE = "bookworm"
 
 # What Python and the wheels of the services load, and what a program expects of a system: users,
 # time zones, names of protocols, certificates. Dependencies that only installing needs (dpkg,
-# debconf, tar) and libraries of modules that no service imports (readline, curses, nis, dbm) are
-# downloaded and left aside.
+# debconf, tar) and libraries of modules that no service imports (readline, curses, nis, dbm, sqlite)
+# are downloaded and left aside.
 PACKAGES = (
     "base-files",
     "ca-certificates",
@@ -32,7 +32,6 @@ PACKAGES = (
     "liblzma5",
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
-    "libsqlite3-0",
     "libssl3",
     "libstdc++6",
     "libuuid1",
