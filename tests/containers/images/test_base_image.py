@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from deploy.images._contents import read_contents
 from deploy.images.base._packages import PACKAGES
 from tests.containers.engine import DockerEngine, docker_engine
 
+# Not the name that a developer's own base has.
+NAME = f"test-{uuid.uuid4().hex[:8]}"
 # What services import of the standard library that needs a library of the system's.
 _LOADED = "import asyncio, bz2, ctypes, decimal, hashlib, lzma, ssl, uuid, zlib, zoneinfo"
 
 
 def make(archive: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.images.base.build", "--json", "--output", str(archive)],
+        [sys.executable, "-m", "deploy.images.base.build", "--json", f"--name={NAME}"]
+        + ["--output", str(archive)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
         capture_output=True,
         text=True,
@@ -65,10 +69,14 @@ def test_it_holds_python_and_no_other_program(archives: tuple[Path, Path]) -> No
 def test_what_services_import_loads(archives: tuple[Path, Path]) -> None:
     engine: DockerEngine = docker_engine("nothing is run on the base")
     loaded = engine.run("load", "--input", str(archives[0]))
-    assert "lyceum/base:debian12" in loaded
+    names = [line.rpartition(" ")[2] for line in loaded.splitlines()]
+    assert f"lyceum/base:{NAME}" in names
     certificates = f"{_LOADED}; print(len(ssl.create_default_context().get_ca_certs()) > 50)"
-    said = engine.run(
-        "run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL", "lyceum/base:debian12",
-        "-I", "-c", f"{certificates}; print(zoneinfo.ZoneInfo('Europe/Berlin'))",
-    )  # fmt: skip
+    try:
+        said = engine.run(
+            "run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL", names[0],
+            "-I", "-c", f"{certificates}; print(zoneinfo.ZoneInfo('Europe/Berlin'))",
+        )  # fmt: skip
+    finally:
+        engine.run("image", "rm", *names)
     assert said == "True\nEurope/Berlin"
