@@ -167,5 +167,3 @@ def _packaged(service: Service, version: str, root: Path) -> tuple[str, str]:
 def _scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lyceum-image-") as folder:
         yield Path(folder)
-
-

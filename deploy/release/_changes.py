@@ -9,6 +9,7 @@ images would have one version.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -114,7 +115,11 @@ def compare(
         )
     if old is not None and not same_version:
         reasons.insert(0, f"version {old.version} → {image.version}")
-    if not problems and (reasons or old is None) and heading_of(image.version, changelog or "") is None:
+    if (
+        not problems
+        and (reasons or old is None)
+        and heading_of(image.version, changelog or "") is None
+    ):
         problems.append(f"{service.changelog} has no heading of {image.version}: write it")
     return Change(
         service=service,
@@ -134,14 +139,16 @@ def _reasons(old: Content, new: Content) -> list[str]:
             continue
         kind, _, what = name.partition(" ")
         if kind == "file":
-            how = "is new in it" if before is None else "is no longer in it" if after is None else ""
+            how = (
+                "is new in it" if before is None else "is no longer in it" if after is None else ""
+            )
             reasons.append(f"{what} {how}".rstrip())
         elif kind == "field":
             address, _, key = what.rpartition(" ")
             if not _is_one_sided(address, old, new):
-                reasons.append(f"{address} {key}: {before or 'unset'} → {after or 'unset'}")
+                reasons.append(f"{address} {key}: {_difference(before, after)}")
         elif kind == "requirement":
-            reasons.append(f"requirement {what}: {before or 'none'} → {after or 'none'}")
+            reasons.append(f"requirement {what}: {_value(before)} → {_value(after)}")
         else:
             reasons.append(f"{name}: {_short(before)} → {_short(after)}")
     for address in sorted(_addresses(new) - _addresses(old)):
@@ -149,6 +156,25 @@ def _reasons(old: Content, new: Content) -> list[str]:
     for address in sorted(_addresses(old) - _addresses(new)):
         reasons.append(f"{address} is gone")
     return reasons
+
+
+def _difference(before: str | None, after: str | None) -> str:
+    """How a field was changed; of a list, such as a Dockerfile's lines, what is not in both."""
+    was, is_now = (json.loads(value) if value else None for value in (before, after))
+    if isinstance(was, list) and isinstance(is_now, list):
+        gone = [f"-{item}" for item in was if item not in is_now]
+        new = [f"+{item}" for item in is_now if item not in was]
+        shown = [*gone, *new]
+        if not shown:
+            return "in another order"
+        more = [f"… and {len(shown) - 4} more"] if len(shown) > 4 else []
+        return ", ".join([*shown[:4], *more])
+    return f"{_value(before)} → {_value(after)}"
+
+
+def _value(value: str | None) -> str:
+    text = "unset" if value is None else value
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _addresses(content: Content) -> set[str]:

@@ -22,7 +22,7 @@ from deploy.release._services import Service
 # Sections that say how Pants tests, checks and speaks, never what it packages. A section that is
 # not known here counts: better a release too many than one too few.
 _SECTIONS_WITHOUT_EFFECT = frozenset({
-    "anonymous-telemetry", "coverage-py", "generate-lockfiles", "mypy", "pytest", "repl", "ruff",
+    "anonymous-telemetry", "coverage-py", "generate-lockfiles", "dockerfile-parser", "mypy", "pytest", "repl", "ruff",
     "run", "stats", "tailor", "test", "update-build-files",
     # What it infers is seen in what is reached.
     "python-infer",
@@ -38,7 +38,9 @@ _KEYS_WITHOUT_EFFECT = {
         "resolves",  # the locks of the tools are among them; our own is looked at itself
     }),
 }  # fmt: skip
-_BACKENDS_WITHOUT_EFFECT = re.compile(r"\.(lint|typecheck|visibility|debug_goals|tailor)\b|\.visibility$")
+_BACKENDS_WITHOUT_EFFECT = re.compile(
+    r"\.(lint|typecheck|visibility|debug_goals|tailor)\b|\.visibility$"
+)
 
 # Fields of a target that do not reach what is packaged. What a target depends on does, and is
 # looked at as what is reached.
@@ -176,9 +178,7 @@ def _in_pex(pex: str, targets: Mapping[str, Target]) -> Iterator[str]:
     for address in seen:
         raw = targets[address].get("dependencies_raw") or ()
         folder = address.split(":")[0]
-        excluded |= {
-            _absolute(entry[2:], folder) for entry in raw if str(entry).startswith("!!")
-        }
+        excluded |= {_absolute(entry[2:], folder) for entry in raw if str(entry).startswith("!!")}
     for address in sorted(seen - excluded - {pex}):
         is_requirement = targets[address]["target_type"] == "python_requirement"
         if fields.get("include_requirements" if is_requirement else "include_sources", True):

@@ -87,9 +87,7 @@ class Docker:
         host = self._host or os.environ.get("DOCKER_HOST") or self._context_host()
         with tempfile.TemporaryDirectory(prefix="lyceum-docker-") as folder:
             other = Docker(self._root, configuration=Path(folder), host=host)
-            other._run(
-                "login", "--username", user, "--password-stdin", registry, feed=password
-            )
+            other._run("login", "--username", user, "--password-stdin", registry, feed=password)
             yield other
 
     def _context_host(self) -> str | None:
@@ -104,8 +102,8 @@ class Docker:
     ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **({"DOCKER_HOST": self._host} if self._host else {})}
         try:
-            done = subprocess.run(  # noqa: S603
-                [str(self._cli), *self._options, *arguments],
+            done = subprocess.run(
+                [str(self._cli), *self._options, *arguments],  # noqa: S603 - fixed, no shell
                 capture_output=True,
                 text=True,
                 check=False,

@@ -119,8 +119,8 @@ class Git:
         environment: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         try:
-            done = subprocess.run(  # noqa: S603
-                ["git", "-C", str(self._root), *arguments],  # noqa: S607 - the git of PATH
+            done = subprocess.run(
+                ["git", "-C", str(self._root), *arguments],  # noqa: S603, S607 - the git of PATH, no shell
                 capture_output=True,
                 text=True,
                 errors="surrogateescape",

@@ -20,7 +20,16 @@ from typing import Any
 from deploy.release._errors import ReleaseError
 
 # The OCI image configuration, and in `config` what an engine reads.
-_KEPT = ("architecture", "os", "os.version", "os.features", "variant", "config", "rootfs", "history")
+_KEPT = (
+    "architecture",
+    "os",
+    "os.version",
+    "os.features",
+    "variant",
+    "config",
+    "rootfs",
+    "history",
+)
 _MANIFEST = "manifest.json"
 
 

@@ -69,9 +69,7 @@ class Inventory:
         }
 
     def _read(self, root: Path, pants: Pants) -> Contents:
-        present = [
-            service for service in SERVICES.values() if (root / service.build).is_file()
-        ]
+        present = [service for service in SERVICES.values() if (root / service.build).is_file()]
         folders = [f"services/{service.name}" for service in present]
         targets = pants.targets(
             f"{folder}:{name}" for folder in folders for name in ("image", "deps", "srcs")

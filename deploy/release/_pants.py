@@ -70,8 +70,8 @@ class Pants:
         if not self._daemon:
             environment["PANTS_PANTSD"] = "false"
         try:
-            done = subprocess.run(  # noqa: S603
-                ["./pantsw", *arguments],
+            done = subprocess.run(
+                [str(self._root / "pantsw"), *arguments],  # noqa: S603 - fixed, no shell
                 cwd=self._root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -81,7 +81,9 @@ class Pants:
                 timeout=_SECONDS,
             )
         except OSError as error:
-            raise ReleaseError(f"{self._root / 'pantsw'} can not be run: {error.strerror}") from None
+            raise ReleaseError(
+                f"{self._root / 'pantsw'} can not be run: {error.strerror}"
+            ) from None
         except subprocess.TimeoutExpired:
             raise ReleaseError(f"pantsw {arguments[0]} took longer than {_SECONDS:.0f} s") from None
         if done.returncode:

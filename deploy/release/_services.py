@@ -88,9 +88,9 @@ def heading_of(version: str, changelog: str) -> str | None:
 
 
 def is_released_in(version: str, changelog: str | None) -> bool:
-    """Whether the changelog takes a version for released: its heading does not say otherwise."""
+    """Whether the changelog takes a version for released: it has a heading that does not deny it."""
     heading = heading_of(version, changelog or "")
-    return heading is None or "unreleased" not in heading.lower()
+    return heading is not None and "unreleased" not in heading.lower()
 
 
 def required_version(service: Service, build: str) -> str:
