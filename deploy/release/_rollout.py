@@ -105,7 +105,7 @@ class Rollout:
         ):
             return verdict(
                 Outcome.FAILED,
-                primary.reason or "ECS rolls back by itself",
+                self._why_it_went_back(snapshot),
                 ecs_rolls_back=True,
             )
         return verdict(
@@ -125,6 +125,13 @@ class Rollout:
             if found:
                 return max(found, key=lambda one: one.changed)
         return None
+
+    def _why_it_went_back(self, snapshot: Snapshot) -> str:
+        """Of a deployment that ECS does not show any more, the events remain."""
+        for event in sorted(snapshot.events, key=lambda event: event.at, reverse=True):
+            if self.deployment and self.deployment in event.message and "failed" in event.message:
+                return f"ECS deployment circuit breaker: {event.message}"
+        return f"ECS went back to {short_name(snapshot.primary.task_definition)} by itself"
 
     def _goes_back(self, primary: Deployment) -> bool:
         return self.previous is not None and primary.task_definition == self.previous
