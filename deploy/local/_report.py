@@ -41,6 +41,15 @@ class Journey:
 
 
 @dataclass(frozen=True)
+class ClusterAddress:
+    """Where images go, the name of the ECS cluster, and who may release to it."""
+
+    registry: str
+    name: str
+    operator: Path
+
+
+@dataclass(frozen=True)
 class Ready:
     """A platform that is ready."""
 
@@ -53,13 +62,16 @@ class Ready:
     token_seconds: int
     journey: Journey | None
     tracing_daemon: str | None = None
+    cluster: ClusterAddress | None = None
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints and ``platform.json`` holds."""
+        cluster = self.cluster
         return {
             "gateway": self.gateway,
             "services": dict(self.services),
             "aws": self.aws,
+            **({"registry": cluster.registry, "cluster": cluster.name} if cluster else {}),
             "users": {
                 name: {"sub": user.subject, "accessToken": user.access_token}
                 for name, user in self.users.items()
@@ -141,6 +153,11 @@ class Console:
     def killed(self, name: str, seconds: float) -> None:
         """See `deploy.local._supervisor.Listener.killed`."""
         self.warn(f"{name} did not stop within {seconds:g} s and was killed")
+
+    def task_died(self, name: str, how: str, last_lines: Sequence[str]) -> None:
+        """A task's container ended by itself."""
+        self.warn(f"{name} {how}; ECS starts another one. Its last lines:")
+        self._quote(last_lines)
 
     def ready(self, platform: Ready) -> None:
         """The platform can be used."""

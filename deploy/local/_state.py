@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -60,6 +61,11 @@ class StateFolder:
     """The paths of one state folder."""
 
     root: Path
+
+    @property
+    def id(self) -> str:
+        """By which what belongs to this folder is known outside of it: a label of containers."""
+        return hashlib.sha256(os.fsencode(self.root.absolute())).hexdigest()[:16]
 
     @property
     def aws(self) -> Path:
