@@ -28,7 +28,7 @@ import aiohttp
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.local._cluster import Cluster, Containers
+from deploy.local._cluster import Cluster, Containers, remove_leftovers
 from deploy.local._credentials import (
     CredentialEndpoint,
     ServiceGrant,
@@ -132,6 +132,7 @@ class Platform:
         async with self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
             self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
+            await remove_leftovers(self._folder, self._console)
             self._runner = await self._chosen_runner()
             try:
                 started = asyncio.create_task(self._start())
@@ -157,7 +158,7 @@ class Platform:
         if containers is None:
             return Processes(self._ports, self._supervisor, self._session, self._console)
         return await self._stack.enter_async_context(
-            Cluster.open(self._ports, self._folder.id, containers, self._console, self._folder.logs)
+            Cluster.open(self._ports, containers, self._folder, self._console)
         )
 
     async def _start(self) -> Ready:
@@ -187,7 +188,7 @@ class Platform:
                 PlatformError(reason_of(error)) if isinstance(error, OSError) else error
             ) from None
         try:
-            ready = self._publish(tokens.result())
+            ready = self._publish(tokens.result(), await self._runner.urls())
         except OSError as error:
             raise PlatformError(reason_of(error)) from error
         self._replay_where_due()
@@ -294,7 +295,7 @@ class Platform:
         self._credentials.forget()
         async with asyncio.TaskGroup() as group:
             await self._start_services(group)
-        self._publish(await self._tokens())
+        self._publish(await self._tokens(), await self._runner.urls())
         self._replay_where_due()
 
     async def _serve_credentials(self) -> None:
@@ -339,9 +340,13 @@ class Platform:
         await self._runner.start(name, settings, provisioned)
 
     async def _start_gateway(self) -> None:
+        urls = await self._runner.urls()
         write_configuration(
             self._folder.gateway,
-            {service: (contract_of(service), self._targets(service)) for service in SERVICES},
+            {
+                service: (contract_of(service), self._targets(service, urls[service]))
+                for service in SERVICES
+            },
         )
         with self._console.step("gateway"):
             await self._first_start(
@@ -357,10 +362,10 @@ class Platform:
             lines = error.last_lines if isinstance(error, StartError) else ()
             self._console.warn(" ".join([f"No traces are kept: {error}.", *lines[-1:]]))
 
-    def _targets(self, service: str) -> list[Target]:
+    def _targets(self, service: str, url: str) -> list[Target]:
         canary = self._options.canaries.get(service)
         share = canary.weight if canary else 0
-        stable = Target("stable", self._runner.urls[service], 100 - share)
+        stable = Target("stable", url, 100 - share)
         return [stable, canary] if canary else [stable]
 
     async def _load_samples(self) -> None:
@@ -456,10 +461,10 @@ class Platform:
     async def _token(self, user: str) -> AccessToken:
         return await access_token(self._aws, self._resources, state=self._folder.root, user=user)
 
-    def _publish(self, tokens: Mapping[str, AccessToken]) -> Ready:
+    def _publish(self, tokens: Mapping[str, AccessToken], urls: Mapping[str, str]) -> Ready:
         ready = Ready(
             gateway=local_url(self._listener),
-            services=self._runner.urls,
+            services=urls,
             aws=self._aws.endpoint_url,
             users={
                 user: User(token.subject, token.token, self._folder.header_file(user))
@@ -470,6 +475,7 @@ class Platform:
             token_seconds=min(token.expires_in_seconds for token in tokens.values()),
             journey=_journey(),
             tracing_daemon=self._options.tracing_daemon,
+            cluster=self._runner.address,
         )
         for user, token in tokens.items():
             self._folder.write_header(user, token.token)

@@ -10,7 +10,7 @@ import aiohttp
 from deploy.local._errors import PlatformError
 from deploy.local._ports import local_url, port_of
 from deploy.local._provision import EmbeddedAws, Resources
-from deploy.local._report import Console
+from deploy.local._report import ClusterAddress, Console
 from deploy.local._services import (
     CONSUMER,
     SERVICES,
@@ -36,10 +36,14 @@ class Processes:
         self._session = session
         self._console = console
 
-    @property
-    def urls(self) -> Mapping[str, str]:
+    async def urls(self) -> Mapping[str, str]:
         """See `Runner.urls`."""
         return {service: local_url(self._ports[service]) for service in SERVICES}
+
+    @property
+    def address(self) -> ClusterAddress | None:
+        """See `Runner.address`: what runs is the code that lies here."""
+        return None
 
     async def prepare(self) -> None:
         """See `Runner.prepare`: the code is there."""

@@ -154,9 +154,16 @@ class Console:
         """See `deploy.local._supervisor.Listener.killed`."""
         self.warn(f"{name} did not stop within {seconds:g} s and was killed")
 
-    def task_died(self, name: str, how: str, last_lines: Sequence[str]) -> None:
-        """A task's container ended by itself."""
-        self.warn(f"{name} {how}; ECS starts another one. Its last lines:")
+    # What the watch of the cluster's tasks tells.
+
+    def task_died(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_died`."""
+        self.warn(f"{name} (task {task}) {how}; ECS starts another one. Its last lines:")
+        self._quote(last_lines)
+
+    def task_failed(self, name: str, task: str, reason: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_failed`."""
+        self.warn(f"{name} (task {task}) is replaced by ECS: {reason}. Its last lines:")
         self._quote(last_lines)
 
     def ready(self, platform: Ready) -> None:
@@ -174,6 +181,9 @@ class Console:
         ]
         addresses = {"gateway": platform.gateway, **platform.services, "AWS": platform.aws}
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
+        if (cluster := platform.cluster) is not None:
+            lines += [f"  {'registry':<18} {cluster.registry}"]
+            lines += [f"  {'cluster':<18} {cluster.name}, operator in {cluster.operator}"]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
         traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")

@@ -21,6 +21,7 @@ import aiohttp
 from deploy.local._environment import REPOSITORY_ROOT
 from deploy.local._ports import port_of
 from deploy.local._provision import PREFIXES, EmbeddedAws, Resources
+from deploy.local._report import ClusterAddress
 from deploy.local._supervisor import Program
 
 SERVICES: tuple[str, ...] = tuple(PREFIXES)
@@ -54,9 +55,12 @@ class Runner(Protocol):
     Each raises PlatformError where what it is to do can not be done.
     """
 
+    async def urls(self) -> Mapping[str, str]:
+        """Where each service answers; waits until that is known, not until it answers."""
+
     @property
-    def urls(self) -> Mapping[str, str]:
-        """Where each service answers; known before any of them runs."""
+    def address(self) -> ClusterAddress | None:
+        """Where they are released to, where they can be."""
 
     async def prepare(self) -> None:
         """Does what takes long and needs no AWS."""

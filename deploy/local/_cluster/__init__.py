@@ -2,6 +2,7 @@
 
 from deploy.local._cluster._cluster import Cluster, Containers
 from deploy.local._cluster._engine import engine_host
+from deploy.local._cluster._leftovers import remove_leftovers
 from deploy.local._cluster._preconditions import problems
 
-__all__ = ["Cluster", "Containers", "engine_host", "problems"]
+__all__ = ["Cluster", "Containers", "engine_host", "problems", "remove_leftovers"]

@@ -1,8 +1,8 @@
 """The services as tasks of an ECS cluster, from their images, behind a load balancer.
 
-Owns the order: images into the registry, cluster and load balancer, then for each ECS service its secrets,
-task definition and roll-out; and that no container is left. What each of these looks like stands in
-`_definitions.py`. Nothing of it is kept: it is made at each start, and again when the embedded AWS was.
+Owns the order: images into the registry, cluster and load balancer, then for each ECS service its task
+definition and its first roll-out. What each of these looks like stands in `_definitions.py`. Nothing of it
+is kept: it is made at each start, and again when the embedded AWS was started again.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from botocore.config import Config
@@ -21,21 +20,23 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.local._cluster import _definitions as definitions
 from deploy.local._cluster._definitions import CLUSTER, ECS_SERVICES, EcsService
-from deploy.local._cluster._engine import Container, Engine, EngineError
+from deploy.local._cluster._engine import Engine, EngineError
 from deploy.local._cluster._images import Images
-from deploy.local._cluster._watch import PLATFORM_LABEL, task_name, watching
+from deploy.local._cluster._leftovers import remember, remove_leftovers
+from deploy.local._cluster._operator import ensure_operator, operator_variables
+from deploy.local._cluster._watch import watching
 from deploy.local._errors import PlatformError
-from deploy.local._ports import local_url, port_of
+from deploy.local._ports import port_of
 from deploy.local._provision import EmbeddedAws, Resources
-from deploy.local._report import Console
+from deploy.local._report import ClusterAddress, Console
 from deploy.local._services import SERVICES, ServiceSettings, variables_of
+from deploy.local._state import StateFolder
+from deploy.release import Aws, ReleaseError, login_to, registry_named
 
 _READY_WITHIN_SECONDS = 120.0
 _LOOK_SECONDS = 0.2
-# Asked of ECS: out of the load balancer, then SIGTERM, then SIGKILL; and what that takes by itself.
-_STOPPED_WITHIN_SECONDS = (
-    definitions.LOCAL.deregistration_delay + definitions.STOP_TIMEOUT_SECONDS + 10.0
-)
+# SIGTERM, SIGKILL, and what the engine takes to remove a container on a busy machine.
+_STOPPED_WITHIN_SECONDS = definitions.STOP_TIMEOUT_SECONDS + 15.0
 
 
 @dataclass(frozen=True)
@@ -59,60 +60,89 @@ class Cluster:
     def __init__(
         self,
         ports: Mapping[str, socket.socket],
-        platform: str,
         engine: Engine,
-        images: Images,
-        tasks: int,
+        containers: Containers,
+        folder: StateFolder,
         console: Console,
-        logs: Path,
     ) -> None:
         self._ports = ports
-        self._label = f"{PLATFORM_LABEL}={platform}"
         self._engine = engine
-        self._images = images
-        self._tasks = tasks
+        self._images = Images(containers.images, engine, console)
+        self._tasks = containers.tasks
+        self._folder = folder
         self._console = console
-        self._logs = logs
+        self._urls: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
         self._starting: dict[str, asyncio.Future[PlatformError]] = {}
+        self._running = AsyncExitStack()
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls,
         ports: Mapping[str, socket.socket],
-        platform: str,
         containers: Containers,
+        folder: StateFolder,
         console: Console,
-        logs: Path,
     ) -> AsyncIterator[Cluster]:
-        """The cluster of the platform of this id, whose containers' output is kept in `logs`."""
-        async with Engine.open(containers.engine) as engine, AsyncExitStack() as stack:
-            images = Images(containers.images, engine, console)
-            cluster = cls(ports, platform, engine, images, containers.tasks, console, logs)
-            await stack.enter_async_context(watching(engine, platform, logs, cluster))
-            yield cluster
+        """The cluster of the platform on this folder; `ports` are those of the listeners."""
+        async with Engine.open(containers.engine) as engine:
+            remember(folder, containers.engine)
+            try:
+                yield cls(ports, engine, containers, folder, console)
+            finally:
+                # None, whatever became of the embedded AWS, which ends them when it is stopped.
+                await remove_leftovers(folder, console)
+
+    async def urls(self) -> Mapping[str, str]:
+        """See `Runner.urls`: the load balancer's listeners."""
+        return await asyncio.shield(self._urls)
 
     @property
-    def urls(self) -> Mapping[str, str]:
-        """See `Runner.urls`: the load balancer's listeners."""
-        return {service: local_url(self._ports[service]) for service in SERVICES}
+    def address(self) -> ClusterAddress:
+        """See `Runner.address`."""
+        return ClusterAddress(self._registry, CLUSTER, self._folder.operator)
 
     async def prepare(self) -> None:
         """See `Runner.prepare`: the images."""
-        await self._images.prepare()
+        with _told():
+            await self._images.build()
 
     async def begin(self, aws: EmbeddedAws, resources: Resources) -> None:
-        """See `Runner.begin`: images into the registry, the cluster, the load balancer."""
+        """See `Runner.begin`: the operator, images into the registry, cluster and load balancer."""
         self._aws, self._role_arns = aws, resources.role_arns
         with _told():
-            self._references = await self._images.push(aws)
+            key = await ensure_operator(aws)
+            variables = operator_variables(aws, key)
+            self._folder.write_operator(variables)
+            self._registry = await self._make_repositories()
+            login = await asyncio.to_thread(
+                login_to, registry_named(self._registry), Aws(lambda: variables), is_ecr=True
+            )
+            self._references = await self._images.push(login)
             with self._console.step("cluster, load balancer"):
-                async with self._client("ecs") as ecs, self._client("elbv2") as elb:
-                    await ecs.create_cluster(clusterName=CLUSTER)
-                    self._target_groups = await self._balance(elb)
+                async with self._client("elbv2") as elb:
+                    host, self._target_groups = await self._balance(elb)
+                self._ecs = await self._running.enter_async_context(self._client("ecs"))
+                await self._ecs.create_cluster(clusterName=CLUSTER)
+        if not self._urls.done():
+            self._urls.set_result(
+                {service: f"http://{host}:{port_of(self._ports[service])}" for service in SERVICES}
+            )
+        await self._running.enter_async_context(watching(self._ecs, self._folder.logs, self))
 
-    async def _balance(self, elb: Any) -> dict[str, str]:
-        """Makes the load balancer; gives the target group of each service behind it."""
+    async def _make_repositories(self) -> str:
+        """Makes a repository a service; gives the registry they are in."""
+        async with self._client("ecr") as ecr:
+            for service in SERVICES:
+                name = definitions.repository(service)
+                made = await ecr.create_repository(
+                    repositoryName=name, imageTagMutability="IMMUTABLE"
+                )
+                registry: str = made["repository"]["repositoryUri"].removesuffix(f"/{name}")
+        return registry
+
+    async def _balance(self, elb: Any) -> tuple[str, dict[str, str]]:
+        """Makes the load balancer; gives its name and the target group of each service behind it."""
         made = await elb.create_load_balancer(**definitions.load_balancer())
         (load_balancer,) = made["LoadBalancers"]
         target_groups = {}
@@ -127,7 +157,7 @@ class Cluster:
                     load_balancer["LoadBalancerArn"], arn, port=port_of(self._ports[name])
                 )
             )
-        return target_groups
+        return load_balancer["DNSName"], target_groups
 
     async def start(
         self, name: str, settings: ServiceSettings, provisioned: Mapping[str, str]
@@ -142,11 +172,10 @@ class Cluster:
         )
         ecs_service = ECS_SERVICES[name]
         count = f"{self._tasks} task{'s' if self._tasks > 1 else ''}"
-        with self._console.step(f"{name}, {count}"), _told():
-            async with self._client("ecs") as ecs:
-                with self._first_death(name) as death:
-                    await self._create(ecs, ecs_service, variables)
-                    await self._until_steady(ecs, ecs_service, death)
+        step = self._console.step(f"{name}, {count}")
+        with step, _told(), self._first_death(name) as death:
+            await self._create(ecs_service, variables)
+            await self._until_steady(ecs_service, death)
 
     @contextmanager
     def _first_death(self, name: str) -> Iterator[asyncio.Future[PlatformError]]:
@@ -157,10 +186,8 @@ class Cluster:
         finally:
             del self._starting[name]
 
-    async def _create(
-        self, ecs: Any, ecs_service: EcsService, variables: Mapping[str, str]
-    ) -> None:
-        registered = await ecs.register_task_definition(
+    async def _create(self, ecs_service: EcsService, variables: Mapping[str, str]) -> None:
+        registered = await self._ecs.register_task_definition(
             **definitions.task_definition(
                 ecs_service,
                 image=self._references[ecs_service.service],
@@ -168,7 +195,7 @@ class Cluster:
                 task_role_arn=self._role_arns[ecs_service.service],
             )
         )
-        await ecs.create_service(
+        await self._ecs.create_service(
             **definitions.service(
                 ecs_service,
                 task_definition=registered["taskDefinition"]["taskDefinitionArn"],
@@ -178,12 +205,11 @@ class Cluster:
         )
 
     async def _until_steady(
-        self, ecs: Any, ecs_service: EcsService, death: asyncio.Future[PlatformError]
+        self, ecs_service: EcsService, death: asyncio.Future[PlatformError]
     ) -> None:
         deadline = time.monotonic() + _READY_WITHIN_SECONDS
         while True:
-            answer = await ecs.describe_services(cluster=CLUSTER, services=[ecs_service.name])
-            (service,) = answer["services"]
+            (service,) = await self._described(ecs_service.name)
             if _is_steady(service):
                 return
             is_late = time.monotonic() > deadline
@@ -195,82 +221,79 @@ class Cluster:
             if death.done():
                 raise death.result()
 
-    async def stop(self) -> bool:
-        """See `Runner.stop`: ECS takes the tasks out of the load balancer and stops them."""
-        containers = await self._containers()
-        if not containers:
-            return True
-        running = f"{len(containers)} container{'s' if len(containers) > 1 else ''}"
-        with self._console.step(f"stopping {running}"):
-            if await self._told_to_stop():
-                deadline = time.monotonic() + _STOPPED_WITHIN_SECONDS
-                while (containers := await self._containers()) and time.monotonic() < deadline:
-                    await asyncio.sleep(_LOOK_SECONDS)
-                if containers:
-                    self._console.warn(
-                        f"{', '.join(map(task_name, containers))} did not stop within"
-                        f" {_STOPPED_WITHIN_SECONDS:g} s, and is stopped without ECS"
-                    )
-                    await self._stop_without_ecs(containers)
-                    return False
-            # Another embedded AWS has taken the place of the one that started them.
-            await self._stop_without_ecs(await self._containers())
-        return True
-
-    async def _told_to_stop(self) -> bool:
-        """Deletes the services; whether ECS had any."""
-        found = False
-        try:
-            async with self._client("ecs") as ecs:
-                for name in ECS_SERVICES:
-                    with suppress(
-                        ecs.exceptions.ServiceNotFoundException,
-                        ecs.exceptions.ClusterNotFoundException,
-                    ):
-                        await ecs.delete_service(cluster=CLUSTER, service=name, force=True)
-                        found = True
-        except (AttributeError, BotoCoreError, ClientError):
-            return False
+    async def _described(self, *names: str) -> list[Mapping[str, Any]]:
+        answer = await self._ecs.describe_services(cluster=CLUSTER, services=list(names))
+        found: list[Mapping[str, Any]] = answer["services"]
         return found
 
-    async def _stop_without_ecs(self, containers: Sequence[Container]) -> None:
-        async def end(container: Container) -> None:
-            await self._engine.stop(container.id, definitions.STOP_TIMEOUT_SECONDS)
-            await self._engine.remove(container.id)
-
-        with suppress(EngineError):  # it is gone, and its containers with it, or is told of as that
-            await asyncio.gather(*map(end, containers))
-
-    async def _containers(self) -> list[Container]:
+    async def stop(self) -> bool:
+        """See `Runner.stop`: ECS stops its tasks; what it leaves, the embedded AWS removes at its end."""
+        if not hasattr(self, "_ecs"):
+            return True
+        self._is_clean = True
         try:
-            return await self._engine.containers(self._label)
-        except EngineError as error:
-            self._console.warn(str(error))
-            return []
+            await self._stop_services()
+        except (BotoCoreError, ClientError):
+            # Another embedded AWS, which knows nothing of them and has removed their containers, has
+            # taken the place of the one that started them.
+            self._is_clean = False
+        finally:
+            await self._running.aclose()
+            del self._ecs
+        return self._is_clean
+
+    async def _stop_services(self) -> None:
+        running = [
+            service["serviceName"]
+            for service in await self._described(*ECS_SERVICES)
+            if service["status"] != "INACTIVE"
+        ]
+        if not running:
+            return
+        with self._console.step(f"stopping {', '.join(running)}"):
+            async with self._client("elbv2") as elb:
+                # The gateway has stopped: nothing is under way that a target would have to finish.
+                for arn in self._target_groups.values():
+                    await elb.modify_target_group_attributes(
+                        **definitions.target_group_attributes(arn, deregistration_delay=0)
+                    )
+            for name in running:
+                await self._ecs.delete_service(cluster=CLUSTER, service=name, force=True)
+            deadline = time.monotonic() + _STOPPED_WITHIN_SECONDS
+            while late := [
+                service["serviceName"]
+                for service in await self._described(*running)
+                if service["status"] != "INACTIVE"
+            ]:
+                if time.monotonic() > deadline:
+                    self._is_clean = False
+                    for name in late:
+                        self._console.killed(name, _STOPPED_WITHIN_SECONDS)
+                    return
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def kill(self) -> None:
         """See `Runner.kill`."""
-        for container in await self._containers():
-            with suppress(EngineError):
-                await self._engine.remove(container.id)
+        await remove_leftovers(self._folder, self._console)
 
     # What the watch tells.
 
-    def task_died(self, name: str, how: str, last_lines: Sequence[str]) -> None:
+    def task_died(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
         """See `deploy.local._cluster._watch.Listener.task_died`."""
-        starting = self._starting.get(name.rpartition("-")[0])
+        starting = self._starting.get(name)
         if starting is None:
-            self._console.task_died(name, how, last_lines)
+            self._console.task_died(name, task, how, last_lines)
         elif not starting.done():
             starting.set_result(PlatformError(f"{name} {how}", last_lines))
 
-    def task_stopped_badly(self, name: str, how: str, last_lines: Sequence[str]) -> None:
-        """See `deploy.local._cluster._watch.Listener.task_stopped_badly`."""
-        self._console.stopped_badly(name, how, last_lines)
+    def task_failed(self, name: str, task: str, reason: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_failed`."""
+        self._console.task_failed(name, task, reason, last_lines)
 
-    def unwatched(self, reason: str) -> None:
-        """See `deploy.local._cluster._watch.Listener.unwatched`."""
-        self._console.warn(f"What the tasks do is not seen until it answers: {reason}")
+    def task_stopped_badly(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_stopped_badly`."""
+        self._is_clean = False
+        self._console.stopped_badly(f"{name} (task {task})", how, last_lines)
 
     def _client(self, service: str) -> Any:
         # botocore would refuse an interval of health checks below AWS's own.
@@ -296,5 +319,5 @@ def _told() -> Iterator[None]:
     """What AWS or the engine refuses ends the start, in words."""
     try:
         yield
-    except (BotoCoreError, ClientError, EngineError) as error:
+    except (BotoCoreError, ClientError, EngineError, ReleaseError) as error:
         raise PlatformError(f"the cluster could not be made: {error}") from error

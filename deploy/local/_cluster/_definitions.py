@@ -213,10 +213,12 @@ def target_group(ecs_service: EcsService, *, timing: Timing = LOCAL) -> dict[str
     }
 
 
-def target_group_attributes(arn: str, *, timing: Timing = LOCAL) -> dict[str, Any]:
+def target_group_attributes(
+    arn: str, *, deregistration_delay: int = LOCAL.deregistration_delay
+) -> dict[str, Any]:
     """ModifyTargetGroupAttributes."""
     attributes = {
-        "deregistration_delay.timeout_seconds": str(timing.deregistration_delay),
+        "deregistration_delay.timeout_seconds": str(deregistration_delay),
         "load_balancing.algorithm.type": "round_robin",
     }
     return {

@@ -25,7 +25,7 @@ async def problems(containers: Containers, *, port: int) -> list[str]:
 
     `port` is the gateway's.
     """
-    found = []
+    found: list[str] = []
     if sys.platform != "linux":
         found.append(
             "--containers needs Linux: containers share the machine's network, and elsewhere they run"

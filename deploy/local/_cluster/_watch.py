@@ -101,10 +101,9 @@ class _Watch:
             return
         code, reason = task.get("stopCode", ""), task.get("stoppedReason", "")
         short = short_id(arn)
-        if code == "ServiceSchedulerInitiated" and "health checks" in reason:
-            if arn not in self._failing:
-                self._failing.add(arn)
-                self._listener.task_failed(name, short, reason, self._last_lines(name, arn))
+        if "health checks" in reason and arn not in self._failing:
+            self._failing.add(arn)
+            self._listener.task_failed(name, short, reason, self._last_lines(name, arn))
         if task["lastStatus"] != "STOPPED":
             return
         self._told.add(arn)

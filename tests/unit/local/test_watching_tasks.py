@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from deploy.local._cluster._engine import Engine
-from deploy.local._cluster._watch import FAMILY_LABEL, PLATFORM_LABEL, TASK_LABEL, put_aside, watching
+from deploy.local._cluster._watch import (
+    FAMILY_LABEL,
+    PLATFORM_LABEL,
+    TASK_LABEL,
+    put_aside,
+    watching,
+)
 from tests.unit.local.fake_engine import FakeEngine
 
 SIGTERM, SIGKILL = "15", "9"
@@ -141,7 +147,12 @@ async def test_an_engine_that_goes_away_is_told_once_and_watched_again(
         fake.tell("die", "a", exitCode="9")
         told.something.clear()
         await told.something.wait()
-    assert told.lines[-1] == ("died", "course_catalog-01234567", "ended with exit code 9", ("once",))
+    assert told.lines[-1] == (
+        "died",
+        "course_catalog-01234567",
+        "ended with exit code 9",
+        ("once",),
+    )
 
 
 def test_the_last_runs_files_are_put_aside_and_older_ones_go(logs: Path) -> None:
