@@ -16,6 +16,7 @@ import os
 import py_compile
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -35,12 +36,19 @@ _TIME = 1_735_689_600
 # UnknownServiceError when it is made, which is before readiness: tests/containers starts every program.
 AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts"})
 
-# Parts of packages that nothing imports: sources of compiled modules and types for checkers.
-_UNUSED_FILE = re.compile(r".*\.(c|cpp|h|hpp|pxd|pxi|pyi|pyx)")
-# Parts of the standard library that no service imports, or no service can without a terminal.
+# Parts of packages that nothing imports: sources of compiled modules, types for checkers, and lists of
+# files that would name what is left out here.
+_UNUSED_FILE = re.compile(r".*\.(c|cpp|h|hpp|pxd|pxi|pyi|pyx)|RECORD")
+# Parts of the standard library that need a terminal, a compiler or a test runner. They stay in the
+# base; only no bytecode is made of them.
 _UNUSED_STANDARD = frozenset(
-    {"ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo"}
-)
+    {
+        "_pydecimal.py", "_pyio.py", "cgi.py", "curses", "dbm", "distutils", "doctest.py", "ensurepip",
+        "idlelib", "lib2to3", "mailbox.py", "msilib", "nntplib.py", "pdb.py", "pickletools.py",
+        "pydoc.py", "pydoc_data", "sqlite3", "test", "tkinter", "turtle.py", "turtledemo", "unittest",
+        "venv", "wsgiref", "xmlrpc",
+    }
+)  # fmt: skip
 # What a PEX is made of besides what it carries.
 _PEX_ITSELF = re.compile(r"(PEX-INFO|__main__\.py|\.bootstrap/.*|\.deps/.*|__pex__/.*)")
 
@@ -70,8 +78,8 @@ def interpreter(out: Path) -> None:
 
 def packages(pex: Path, out: Path) -> None:
     """A virtual environment with the packages of `pex`, without what no service uses of them."""
-    subprocess.run(  # noqa: S603 - fixed, no shell
-        [sys.executable, str(pex / "__main__.py"), "venv", "--scope=deps", str(out / VENV)],
+    subprocess.run(
+        [sys.executable, str(pex / "__main__.py"), "venv", "--scope=deps", str(out / VENV)],  # noqa: S603 - fixed, no shell
         env={"PEX_TOOLS": "1", "PEX_ROOT": "/tmp/pex", "PATH": "/usr/bin"},  # noqa: S108 - of a stage
         check=True,
     )
@@ -88,28 +96,59 @@ def packages(pex: Path, out: Path) -> None:
     for file in site_packages.rglob("*"):
         if file.is_file() and _UNUSED_FILE.fullmatch(file.name):
             file.unlink()
+        elif file.suffix == ".so":
+            file.write_bytes(loadable_part(file.read_bytes()))
     _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES)
     _finish(out)
 
 
 def sources(pex: Path, out: Path) -> None:
-    """The sources of `pex`, beside the packages."""
+    """The sources of `pex`, compiled, beside the packages. Not their text: nothing reads it, for logs
+    say file, line and function of an exception and never the text of a line."""
     site_packages = out / SITE_PACKAGES
     with zipfile.ZipFile(pex) as archive:
         for name in archive.namelist():
             if _PEX_ITSELF.fullmatch(name) is None:
                 archive.extract(name, site_packages)
-    _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES)
+    _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES, instead_of_source=True)
+    for source in site_packages.rglob("*.py"):
+        source.unlink()
     _finish(out)
 
 
-def _compile(folder: Path, *, shown_as: Path) -> None:
+def loadable_part(library: bytes) -> bytes:
+    """A shared library without what the loader never reads: debugging information and symbols that
+    wheels are shipped with, a third of all that is in an image.
+
+    What is loaded is named by the program headers; the rest lies behind it. Section headers, which
+    describe the rest, go with it. What is not a 64-bit little-endian ELF file stays as it is.
+    """
+    if library[:6] != b"\x7fELF\x02\x01":
+        return library
+    headers_at, sections_at = struct.unpack_from("<QQ", library, 0x20)
+    header_size, count = struct.unpack_from("<HH", library, 0x36)
+    end = headers_at + header_size * count
+    for number in range(count):
+        at = headers_at + header_size * number
+        (offset,) = struct.unpack_from("<Q", library, at + 0x08)
+        (size,) = struct.unpack_from("<Q", library, at + 0x20)
+        end = max(end, offset + size)
+    if sections_at < end:
+        return library
+    kept = bytearray(library[:end])
+    struct.pack_into("<Q", kept, 0x28, 0)  # e_shoff
+    struct.pack_into("<HH", kept, 0x3C, 0, 0)  # e_shnum, e_shstrndx
+    return bytes(kept)
+
+
+def _compile(folder: Path, *, shown_as: Path, instead_of_source: bool = False) -> None:
     # Never compared with its source, which can't change in an image, and so without its time.
     compiled = compileall.compile_dir(
         folder,
         maxlevels=32,
         quiet=1,
         force=True,
+        legacy=instead_of_source,
         stripdir=str(folder),
         prependdir=str(shown_as),
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,

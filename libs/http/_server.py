@@ -158,7 +158,7 @@ def run(
     host: str,
     port: int,
     drain_seconds: float,
-    readiness_notice_seconds: float = 0.5,
+    readiness_notice_seconds: float = 0.25,
 ) -> int:
     """Run a service until SIGTERM or SIGINT; the process's exit code.
 

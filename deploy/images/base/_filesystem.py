@@ -24,9 +24,10 @@ _LEFT_OUT = re.compile(
     usr/share/(man|locale|lintian|bug|binfmts|gdb|gcc|perl5|base-files|common-licenses/.*~)(/|$)
     | usr/share/doc/[^/]+/(?!copyright$).
     | usr/lib/[^/]+/(gconv|audit)(/|$)            # conversions that Python has of its own
+    | lib/[^/]+/(libmvec|libpcprofile|libmemusage|libnss_(compat|hesiod)|libBrokenLocale).*
     | usr/lib/(binfmt\.d|valgrind|tmpfiles\.d)(/|$)
-    | usr/lib/python3\.11/(idlelib|tkinter|turtledemo|pydoc_data|lib2to3|ensurepip)(/|$)
-    | usr/lib/python3\.11/(turtle\.py|lib-dynload/(_curses|_tkinter|readline|nis|_dbm|_test|xxlimited).*)$
+    | usr/lib/python3\.11/(idlelib|tkinter|turtledemo|pydoc_data|lib2to3|ensurepip|sqlite3)(/|$)
+    | usr/lib/python3\.11/(turtle\.py|lib-dynload/(_curses|_dbm|_sqlite3|_test|_tkinter|nis|readline|xxlimited).*)$
     | etc/(cron[^/]*|init\.d|update-motd\.d|logrotate\.d|dpkg|apt|default|profile\.d)(/|$)
     | (usr/)?sbin/.
     | (usr/)?bin/(?!python3\.11$).
@@ -81,8 +82,8 @@ def write_root(packages: Iterable[Package], to: BinaryIO, *, source_date_epoch: 
 
 
 def _members(package: Package) -> Iterable[tuple[tarfile.TarInfo, bytes]]:
-    done = subprocess.run(  # noqa: S603 - fixed, no shell
-        ["dpkg-deb", "--fsys-tarfile", str(package.file)],  # noqa: S607 - wherever Debian's tool is
+    done = subprocess.run(
+        ["dpkg-deb", "--fsys-tarfile", str(package.file)],  # noqa: S603, S607 - Debian's, no shell
         capture_output=True,
         check=False,
     )

@@ -17,8 +17,8 @@ SUITE = "bookworm"
 
 # What Python and the wheels of the services load, and what a program expects of a system: users,
 # time zones, names of protocols, certificates. Dependencies that only installing needs (dpkg,
-# debconf, tar) and libraries of modules that no service imports (readline, curses, nis, dbm) are
-# downloaded and left aside.
+# debconf, tar) and libraries of modules that no service imports (readline, curses, nis, dbm, sqlite)
+# are downloaded and left aside.
 PACKAGES = (
     "base-files",
     "ca-certificates",
@@ -32,7 +32,6 @@ PACKAGES = (
     "liblzma5",
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
-    "libsqlite3-0",
     "libssl3",
     "libstdc++6",
     "libuuid1",
@@ -89,8 +88,8 @@ def fetch(
     ]  # fmt: skip
     said: list[str] = []
     environment = {"SOURCE_DATE_EPOCH": str(source_date_epoch), "LC_ALL": "C.UTF-8"}
-    with subprocess.Popen(  # noqa: S603 - fixed, no shell
-        ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *command],
+    with subprocess.Popen(
+        ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *command],  # noqa: S603 - fixed, no shell
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -110,8 +109,8 @@ def fetch(
 
 
 def _read(file: Path) -> Package:
-    done = subprocess.run(  # noqa: S603 - fixed, no shell
-        ["dpkg-deb", "--field", str(file)],  # noqa: S607 - wherever Debian's tool is
+    done = subprocess.run(
+        ["dpkg-deb", "--field", str(file)],  # noqa: S603, S607 - Debian's, no shell
         capture_output=True,
         text=True,
         check=False,
