@@ -217,10 +217,15 @@ class Platform:
                 python = await asyncio.to_thread(embedded_aws_python)
             except EnvironmentBuildError as error:
                 raise PlatformError(str(error)) from error
+        containers = self._options.containers
         program = Program(
             name=_AWS,
             command=embedded_aws_command(
-                python, state=self._folder.aws.absolute(), port=port_of(self._ports[_AWS])
+                python,
+                state=self._folder.aws.absolute(),
+                port=port_of(self._ports[_AWS]),
+                docker_host=containers.engine if containers else None,
+                task_logs=self._folder.logs.absolute(),
             ),
             environment=embedded_aws_variables(),
             ready=self._aws_is_ready,

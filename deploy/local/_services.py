@@ -29,7 +29,8 @@ WITH_CURSORS = frozenset({"course_catalog", "content_delivery", "progress_tracki
 # The second process of progress tracking's image: learns outlines from the catalog's events.
 CONSUMER = "progress_tracking-consumer"
 _CONSUMER_OF = "progress_tracking"
-_CONSUMING = '"event":"consuming"'
+# What its log has when it is ready.
+CONSUMING = '"event":"consuming"'
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5
@@ -153,7 +154,7 @@ def consumer_program(settings: ServiceSettings, provisioned: Mapping[str, str]) 
     """The consumer of progress tracking, with its service's own variables and role."""
 
     async def ready(output: str) -> bool:
-        return _CONSUMING in output
+        return CONSUMING in output
 
     return Program(
         name=CONSUMER,

@@ -24,12 +24,12 @@ from deploy.local._cluster._engine import Engine, EngineError
 from deploy.local._cluster._images import Images
 from deploy.local._cluster._leftovers import remember, remove_leftovers
 from deploy.local._cluster._operator import ensure_operator, operator_variables
-from deploy.local._cluster._watch import watching
+from deploy.local._cluster._watch import log_of, watching
 from deploy.local._errors import PlatformError
 from deploy.local._ports import port_of
 from deploy.local._provision import EmbeddedAws, Resources
 from deploy.local._report import ClusterAddress, Console
-from deploy.local._services import SERVICES, ServiceSettings, variables_of
+from deploy.local._services import CONSUMING, SERVICES, ServiceSettings, variables_of
 from deploy.local._state import StateFolder
 from deploy.release import Aws, ReleaseError, login_to, registry_named
 
@@ -74,6 +74,8 @@ class Cluster:
         self._urls: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
         self._starting: dict[str, asyncio.Future[PlatformError]] = {}
         self._running = AsyncExitStack()
+        self._is_clean = True
+        self._is_stopping = False
 
     @classmethod
     @asynccontextmanager
@@ -175,7 +177,7 @@ class Cluster:
         step = self._console.step(f"{name}, {count}")
         with step, _told(), self._first_death(name) as death:
             await self._create(ecs_service, variables)
-            await self._until_steady(ecs_service, death)
+            await self._until_ready(ecs_service, death)
 
     @contextmanager
     def _first_death(self, name: str) -> Iterator[asyncio.Future[PlatformError]]:
@@ -204,13 +206,13 @@ class Cluster:
             )
         )
 
-    async def _until_steady(
+    async def _until_ready(
         self, ecs_service: EcsService, death: asyncio.Future[PlatformError]
     ) -> None:
         deadline = time.monotonic() + _READY_WITHIN_SECONDS
         while True:
             (service,) = await self._described(ecs_service.name)
-            if _is_steady(service):
+            if _is_steady(service) and await self._says_so(ecs_service):
                 return
             is_late = time.monotonic() > deadline
             if _has_failed(service) or is_late:
@@ -221,6 +223,14 @@ class Cluster:
             if death.done():
                 raise death.result()
 
+    async def _says_so(self, ecs_service: EcsService) -> bool:
+        """Of what no load balancer looks at, ECS knows but that it runs; its tasks' logs know more."""
+        if ecs_service.is_balanced:
+            return True
+        listed = await self._ecs.list_tasks(cluster=CLUSTER, serviceName=ecs_service.name)
+        logs = [log_of(self._folder.logs, ecs_service.name, arn) for arn in listed["taskArns"]]
+        return all(log.exists() and CONSUMING in log.read_text() for log in logs)
+
     async def _described(self, *names: str) -> list[Mapping[str, Any]]:
         answer = await self._ecs.describe_services(cluster=CLUSTER, services=list(names))
         found: list[Mapping[str, Any]] = answer["services"]
@@ -230,7 +240,7 @@ class Cluster:
         """See `Runner.stop`: ECS stops its tasks; what it leaves, the embedded AWS removes at its end."""
         if not hasattr(self, "_ecs"):
             return True
-        self._is_clean = True
+        self._is_clean, self._is_stopping = True, True
         try:
             await self._stop_services()
         except (BotoCoreError, ClientError):
@@ -240,6 +250,7 @@ class Cluster:
         finally:
             await self._running.aclose()
             del self._ecs
+            self._is_stopping = False
         return self._is_clean
 
     async def _stop_services(self) -> None:
@@ -281,6 +292,8 @@ class Cluster:
     def task_died(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
         """See `deploy.local._cluster._watch.Listener.task_died`."""
         starting = self._starting.get(name)
+        if self._is_stopping:
+            return  # what dies before it is told to stop has nobody who would miss it
         if starting is None:
             self._console.task_died(name, task, how, last_lines)
         elif not starting.done():

@@ -74,6 +74,11 @@ def short_id(task_arn: str) -> str:
     return task_arn.rpartition("/")[2][:_SHORT_ID]
 
 
+def log_of(logs: Path, family: str, task_arn: str) -> Path:
+    """The file of what a task writes."""
+    return logs / f"{family}-{task_arn.rpartition('/')[2]}.log"
+
+
 class _Watch:
     def __init__(self, ecs: Any, logs: Path, listener: Listener) -> None:
         self._ecs = ecs
@@ -121,7 +126,7 @@ class _Watch:
             self._listener.task_stopped_badly(name, short, _how(exit_code, task), lines)
 
     def _last_lines(self, name: str, arn: str) -> list[str]:
-        return last_lines(self._logs / f"{name}-{arn.rpartition('/')[2]}.log")
+        return last_lines(log_of(self._logs, name, arn))
 
 
 def _how(code: int | None, task: Mapping[str, Any]) -> str:
