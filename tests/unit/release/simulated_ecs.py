@@ -417,7 +417,7 @@ class SimulatedCloud:
             "taskArns": [
                 task.arn
                 for task in self._stopped
-                if task.group == f"service:{given["serviceName"]}"
+                if task.group == "service:" + given["serviceName"]
             ][: given["maxResults"]]
         }
 
