@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 FOLDER = Path("3rdparty/python")
@@ -37,7 +37,7 @@ def pins(name: str) -> dict[str, Version]:
 
 
 def test_there_is_a_lock_for_each_resolve() -> None:
-    assert ["default", "embedded_aws", "mypy", "pants", "pytest", "ruff"] == RESOLVES
+    assert ["default", "dockerfile", "embedded_aws", "mypy", "pants", "pytest", "ruff"] == RESOLVES
     assert sorted(path.stem for path in FOLDER.glob("*.lock")) == RESOLVES
 
 
@@ -67,3 +67,18 @@ def test_a_lock_carries_no_address(name: str) -> None:
 def test_what_a_tool_shares_with_the_code_has_one_version(name: str) -> None:
     tool, code = pins(name), pins("default")
     assert {k: v for k, v in tool.items() if k in code and code[k] != v} == {}
+
+
+def test_every_wheel_that_is_named_is_one_of_the_lock() -> None:
+    """deploy/images takes the hashes of an image's wheels from there."""
+    locked = {
+        (canonicalize_name(requirement.name), str(requirement.specifier).removeprefix("==")): entry
+        for entry in entries("default")
+        for requirement in [Requirement(entry.split("\\")[0].strip())]
+    }
+    lines = (FOLDER / "default.wheels").read_text().splitlines()
+    assert lines
+    for line in lines:
+        digest, _, file = line.partition("  ")
+        name, version, _, _ = parse_wheel_filename(file)
+        assert f"--hash=sha256:{digest}" in locked[name, str(version)], file
