@@ -205,9 +205,7 @@ def test_a_registry_is_a_host_and_a_prefix(text: str, repository: str) -> None:
     assert registry_named(text).repository("lyceum/x") == repository
 
 
-@pytest.mark.parametrize(
-    "text", ["", "registry", "https://registry.example.org", "a.b/Upper"]
-)
+@pytest.mark.parametrize("text", ["", "registry", "https://registry.example.org", "a.b/Upper"])
 def test_what_is_no_registry_is_refused(text: str) -> None:
     with pytest.raises(ReleaseError, match="is not HOST"):
         registry_named(text)
