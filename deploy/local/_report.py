@@ -6,7 +6,6 @@ line that says what is being waited for appear on terminals alone. Knows no proc
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 import time
@@ -17,10 +16,13 @@ from pathlib import Path
 from typing import TextIO
 
 from deploy.local._state import DEFAULT_FOLDER
+from libs.console import Style, Terminal
 
 COMMAND = "./pantsw run deploy/local/up.py"
 
-_BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
+_BOLD, _DIM, _GREEN, _YELLOW, _RED = (
+    Style.BOLD, Style.DIM, Style.GREEN, Style.YELLOW, Style.RED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class Console:
         as_json: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._output = output
-        self._errors = errors
+        self._output = Terminal(output)
+        self._errors = Terminal(errors)
         self._as_json = as_json
         self._clock = clock
         self._began = clock()
@@ -169,9 +171,9 @@ class Console:
     def ready(self, platform: Ready) -> None:
         """The platform can be used."""
         if self._as_json:
-            self._write(self._output, json.dumps(platform.document()) + "\n")
+            self._output.line(json.dumps(platform.document()))
             return
-        self._write(self._output, self._table(platform))
+        self._output.line(self._table(platform).removesuffix("\n"))
 
     def _table(self, platform: Ready) -> str:
         lines = [
@@ -210,29 +212,19 @@ class Console:
             self._line(self._in(_DIM, f"    {line}"))
 
     def _show_waiting(self) -> None:
-        if self._errors.isatty():
-            waiting = ", ".join(self._waiting)
-            shown = f"  … {waiting}"[:78] if waiting else ""  # a wrapped line could not be erased
-            self._write(self._errors, f"\r\x1b[K{shown}")
+        if self._waiting:
+            self._errors.draw(f"  … {', '.join(self._waiting)}")
+        else:
+            self._errors.clear()
 
     def _line(self, text: str) -> None:
-        if self._errors.isatty():
-            self._write(self._errors, f"\r\x1b[K{text}\n")
-            self._show_waiting()
-        else:
-            self._write(self._errors, text + "\n")
+        self._errors.line(text)
 
-    def _in(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._errors.isatty() else text
+    def _in(self, style: Style, text: str) -> str:
+        return self._errors.styled(style, text)
 
-    def _out(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._output.isatty() else text
-
-    def _write(self, stream: TextIO, text: str) -> None:
-        # A terminal that is gone, a pipe that nobody reads: no reason to stop half-way.
-        with contextlib.suppress(OSError, ValueError):
-            stream.write(text)
-            stream.flush()
+    def _out(self, style: Style, text: str) -> str:
+        return self._output.styled(style, text)
 
 
 def examples(platform: Ready) -> list[str]:
