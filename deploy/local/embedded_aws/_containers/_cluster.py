@@ -72,7 +72,7 @@ class _Life:
         self.health: asyncio.Task[None] | None = None
         self.registered: list[tuple[str, Endpoint]] = []
         self.running_since: float | None = None
-        self.hurry = False
+        self.hurry = asyncio.Event()  # nothing is waited for but the task itself
 
 
 class Cluster:
@@ -207,7 +207,7 @@ class Cluster:
             self._ticking.cancel()
         lives = list(self._lives.items())
         for task, life in lives:
-            life.hurry = True
+            life.hurry.set()
             self.stop_task(task, "The platform stops", "ServiceSchedulerInitiated")
             life.stop.set()
         waiting = [life.coroutine for _, life in lives if life.coroutine is not None]
@@ -559,14 +559,26 @@ class Cluster:
             settings = self.groups.settings(group)
             if routed and settings is not None:
                 delay = max(delay, settings.deregistration_seconds)
-        alive = {one for one in life.exits.values() if not one.done()}
-        if delay and alive and not life.hurry:
-            await asyncio.wait(alive, timeout=delay, return_when=asyncio.ALL_COMPLETED)
+        if delay:
+            await self._wait_unless_over(life, delay)
         for group, endpoint in life.registered:
             self.groups.forget(group, endpoint)
             if service is not None:
                 self.scheduler.tell(service, f"deregistered 1 targets in (target-group {group}).")
         life.registered.clear()
+
+    async def _wait_unless_over(self, life: _Life, seconds: float) -> None:
+        if not life.exits:
+            return
+        hurried = asyncio.create_task(life.hurry.wait())
+        ended = asyncio.create_task(asyncio.wait(life.exits.values()))
+        try:
+            await asyncio.wait(
+                {hurried, ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            hurried.cancel()
+            ended.cancel()
 
     async def _stop_container(self, task: Task, index: int) -> None:
         engine_id = task.containers[index].engine_id

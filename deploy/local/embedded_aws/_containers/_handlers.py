@@ -1,8 +1,7 @@
 """What answers the calls of ECS, ECR and ELBv2 in MiniStack's place, or before it.
 
-MiniStack has checked the signature, and the policies as far as it looks: for ECS at the cluster, where
-AWS looks at the service, the task and the roles that are passed. That is looked at here as well. What
-neither MiniStack nor this carries out is refused, rather than taken and forgotten.
+MiniStack has checked the signature and, for one resource a call, the policies; what AWS looks at besides
+is looked at here. What neither MiniStack nor this carries out is refused, rather than taken and forgotten.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import base64
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from .._load_balancer._control import Counts
+from ._authorization import passed_roles
 from ._definition import DefinitionError, TaskDefinition, read_definition, refuse
 from ._ecs_api import ApiError, EcsApi, Request, last_part
 from ._ministack import Headers, MiniStack, Response
@@ -88,41 +88,18 @@ class EcsHandler:
             return _json(400, {"__type": "InvalidParameterException", "message": text})
 
     def _authorize(self, key: str, operation: str, document: Mapping[str, Any]) -> None:
-        for action, resource in self._checks(operation, document):
-            if (principal := self._ministack.denial(key, action, resource)) is not None:
+        """What MiniStack has not looked at: any resource after the first, and the roles passed on."""
+        more = self._ministack.ecs_resources(operation, document)[1:]
+        checks: list[tuple[str, str, Mapping[str, Any]]] = [
+            (f"ecs:{operation}", arn, self._ministack.ecs_conditions(document)) for arn in more
+        ]
+        checks += [("iam:PassRole", role, keys) for role, keys in passed_roles(operation, document)]
+        for action, arn, keys in checks:
+            if (principal := self._ministack.denial(key, action, arn, keys)) is not None:
                 raise ApiError(
                     "AccessDeniedException",
-                    f"User: {principal} is not authorized to perform: {action} on resource: {resource}",
+                    f"User: {principal} is not authorized to perform: {action} on resource: {arn}",
                 )
-
-    def _checks(self, operation: str, document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """What AWS asks policies besides MiniStack's question ("Actions, resources, and condition keys
-        for Amazon Elastic Container Service")."""
-        cluster = last_part(document.get("cluster") or "default")
-        action = f"ecs:{operation}"
-        match operation:
-            case "CreateService" | "UpdateService" | "DeleteService":
-                name = document.get("serviceName") or document.get("service") or ""
-                yield action, self._arn("service", cluster, last_part(name))
-            case "DescribeServices":
-                for name in document.get("services") or []:
-                    yield action, self._arn("service", cluster, last_part(name))
-            case "DescribeTasks":
-                for name in document.get("tasks") or []:
-                    yield action, self._arn("task", cluster, last_part(name))
-            case "StopTask":
-                yield action, self._arn("task", cluster, last_part(document.get("task") or ""))
-            case "RunTask":
-                name = last_part(document.get("taskDefinition") or "")
-                yield action, self._arn("task-definition", name)
-            case "RegisterTaskDefinition":
-                for field in ("taskRoleArn", "executionRoleArn"):
-                    if role := document.get(field):
-                        yield "iam:PassRole", role
-
-    def _arn(self, kind: str, *parts: str) -> str:
-        ministack = self._ministack
-        return f"arn:aws:ecs:{ministack.region}:{ministack.account}:{kind}/{'/'.join(parts)}"
 
     async def _check(self, operation: str, document: Mapping[str, Any]) -> None:
         if operation == "RegisterTaskDefinition":

@@ -91,6 +91,7 @@ def install(*, engine: str, port: int, state: Path, logs: Path) -> Installed:
     containers.start()
     ministack.forget_at_stop()
     ministack.name_repositories(prefix)
+    ministack.check_ecs_as_aws_does()
     ministack.replace_handler("ecs", EcsHandler(ministack, containers))
     ministack.replace_handler("ecr", ecr)
     ministack.replace_handler("elasticloadbalancing", ElbHandler(ministack, containers))

@@ -1,17 +1,20 @@
 """The only module that knows MiniStack's inside, as far as containers need it.
 
-Touches five points of it: the table of service handlers, the table of what is written at a stop, the
-place where a repository's URI is made, the state of ELBv2 (read), and the check of policies (called). All
-of them are looked at before anything starts; MiniStack's version is pinned.
+Touches six points of it: the table of service handlers, the table of what is written at a stop, the place
+where a repository's URI is made, what policies are asked for a call of ECS's, the state of ELBv2 (read),
+and the check of policies (called). All of them are looked at before anything starts; MiniStack's version is
+pinned.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+from ._authorization import conditions, resources
 from ._runtime import ListenerSettings
 from ._targets import TargetGroupSettings
 
@@ -33,10 +36,16 @@ class MiniStack:
 
     def __init__(self) -> None:
         import ministack.app  # pants: no-infer-dep
-        from ministack.core import iam_evaluator, responses, router  # pants: no-infer-dep
+        from ministack.core import (  # pants: no-infer-dep
+            iam_actions,
+            iam_evaluator,
+            responses,
+            router,
+        )
         from ministack.services import alb, ecr  # pants: no-infer-dep
 
         self._app = ministack.app
+        self._actions = iam_actions
         self._policies = iam_evaluator
         self._responses = responses
         self._router = router
@@ -59,6 +68,15 @@ class MiniStack:
             "alb's state": all(
                 hasattr(getattr(self._alb, name, None), "values")
                 for name in ("_lbs", "_tgs", "_listeners", "_tg_attrs", "_lb_attrs")
+            ),
+            "iam_actions.extract_resource_arn": _takes(
+                getattr(self._actions, "extract_resource_arn", None),
+                *("service", "method", "path", "headers", "body", "query_params"),
+                *("region", "account_id"),
+            ),
+            "iam_actions.request_tag_context": _takes(
+                getattr(self._actions, "request_tag_context", None),
+                *("service", "iam_action", "body", "params"),
             ),
             "iam_evaluator.enforce": _takes(
                 getattr(self._policies, "enforce", None),
@@ -102,14 +120,49 @@ class MiniStack:
         """The key that a request is signed with."""
         return str(self._router.extract_access_key_id(headers, query))
 
-    def denial(self, access_key: str, action: str, resource: str) -> str | None:
+    def denial(
+        self, access_key: str, action: str, resource: str, keys: Mapping[str, Any] | None = None
+    ) -> str | None:
         """None where the key's policies allow the action; else who is denied."""
         denied = self._policies.enforce(
-            access_key, action, action.partition(":")[0], self.region, resource_arn=resource
+            access_key,
+            action,
+            action.partition(":")[0],
+            self.region,
+            resource_arn=resource,
+            service_context=dict(keys or {}),
         )
         if denied is None:
             return None
         return str(getattr(denied, "principal_arn", "") or "an unknown principal")
+
+    def ecs_resources(self, operation: str, document: Mapping[str, Any]) -> list[str]:
+        """What an operation of ECS's is on."""
+        return resources(operation, document, region=self.region, account=self.account)
+
+    def ecs_conditions(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The condition keys of a call of ECS's."""
+        return conditions(document, region=self.region, account=self.account)
+
+    def check_ecs_as_aws_does(self) -> None:
+        """MiniStack's own check of policies asks for the resource and the condition keys that AWS does."""
+        actions = self._actions
+        arn_before, keys_before = actions.extract_resource_arn, actions.request_tag_context
+
+        def resource_arn(
+            service: str, method: str, path: str, headers: Headers, body: bytes, *rest: Any
+        ) -> Any:
+            if service != "ecs":
+                return arn_before(service, method, path, headers, body, *rest)
+            operation = headers.get("x-amz-target", "").rpartition(".")[2]
+            return self.ecs_resources(operation, _document(body))[0]
+
+        def context(service: str, action: str, body: bytes, parameters: Any) -> dict[str, Any]:
+            keys: dict[str, Any] = keys_before(service, action, body, parameters)
+            return {**keys, **self.ecs_conditions(_document(body))} if service == "ecs" else keys
+
+        actions.extract_resource_arn = resource_arn
+        actions.request_tag_context = context
 
     def target_groups(self) -> list[TargetGroupSettings]:
         """All target groups, as they are set up now."""
@@ -173,6 +226,14 @@ class MiniStack:
             if one["Key"] == key:
                 return str(one["Value"])
         return None
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _takes(function: object, *parameters: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 from .._load_balancer._control import Counts, Listener, Target
 from ._addresses import Addresses
 from ._cluster import Cluster, Names, Registry
-from ._data_plane import DataPlane
+from ._data_plane import DataPlane, DataPlaneError
 from ._ecs_api import EcsApi
 from ._engine import Engine, EngineError
 from ._targets import TargetGroups, TargetGroupSettings, TargetHealth, http_checks
@@ -31,6 +32,8 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 Result = TypeVar("Result")
+
+_log = logging.getLogger("lyceum.containers")
 
 
 class ContainersError(Exception):
@@ -174,7 +177,10 @@ class Containers:
         return self._balancers[balancer]
 
     async def _brought_up_to_date(self) -> None:
-        await self._route()
+        try:
+            await self._route()
+        except DataPlaneError as error:  # it is started again, and then told
+            _log.error("%s", error)
 
     async def _route(self) -> Mapping[str, str]:
         async with self._routing:
