@@ -15,7 +15,7 @@ from typing import Any
 from deploy.images._container import Container, container
 from deploy.images._contents import Contents, read_contents
 from deploy.images._docker import inspect_image, save_image
-from deploy.images._surroundings import PREFIXES, surroundings
+from deploy.images._surroundings import surroundings
 
 MEGABYTE = 1_000_000
 
@@ -36,7 +36,7 @@ stubs = [name for name in os.listdir(sys.argv[1]) if name.startswith("types_") o
 print(os.getuid(), status["CapEff"].strip(), status["NoNewPrivs"].strip(), written,
       len(ssl.create_default_context().get_ca_certs()), stubs, sep="|")
 """
-SITE_PACKAGES = "/app/lib/python3.11/site-packages"
+_SITE_PACKAGES = "/app/lib/python3.11/site-packages"
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _files(contents: Contents) -> Iterator[Rule]:
 def _inside(
     service: str, known: Mapping[str, Any], running: Container, notes: dict[str, str]
 ) -> Iterator[Rule]:
-    output, code, _ = running.execute("/app/bin/python", "-I", "-c", _INSIDE, SITE_PACKAGES)
+    output, code, _ = running.execute("/app/bin/python", "-I", "-c", _INSIDE, _SITE_PACKAGES)
     if code:
         yield Rule("Python runs in it", False, output)
         return
@@ -190,8 +190,3 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def services() -> tuple[str, ...]:
-    """All services."""
-    return tuple(PREFIXES)

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from pathlib import Path
 from typing import TextIO
 
-from deploy.images._checks import MEGABYTE, Goal, Report, look_at, services
+from deploy.images._checks import MEGABYTE, Goal, Report, look_at
 from deploy.images._docker import DockerError
+from deploy.images._services import PREFIXES, image_of
 
 COMMAND = "./pantsw run deploy/images/check.py"
-
-_SERVICES = Path(__file__).parents[2] / "services"
-_VERSION = re.compile(r'service\(\s*version="([^"]+)"')
 
 _EXAMPLES = f"""examples:
   ./pantsw package ::
@@ -43,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not options.json:
                 sys.stderr.write(f"[{number}/{len(options.services)}] {service}: {what}\n")
 
-        image = options.image or f"lyceum/{service}:{_version_of(service)}"
+        image = options.image or image_of(service)
         try:
             reports.append(look_at(service, image, tell))
         except DockerError as error:
@@ -104,15 +100,8 @@ def _number(goal: Goal, value: float) -> str:
     return f"{value / MEGABYTE:.1f} MB" if goal.unit == "MB" else f"{value / 1000:.0f} kB"
 
 
-def _version_of(service: str) -> str:
-    found = _VERSION.search((_SERVICES / service / "BUILD").read_text())
-    if found is None:
-        raise SystemExit(f"check.py: services/{service}/BUILD has no version")
-    return found[1]
-
-
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    known = services()
+    known = tuple(PREFIXES)
     parser = argparse.ArgumentParser(
         prog="check",
         usage=f"{COMMAND} -- [SERVICE …] [options]",
