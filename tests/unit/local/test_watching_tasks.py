@@ -46,9 +46,7 @@ class Told:
     def task_failed(self, name: str, task: str, reason: str, last_lines: Sequence[str]) -> None:
         self._note("failed", name, task, reason, last_lines)
 
-    def task_stopped_badly(
-        self, name: str, task: str, how: str, last_lines: Sequence[str]
-    ) -> None:
+    def task_stopped_badly(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
         self._note("stopped badly", name, task, how, last_lines)
 
     def _note(self, what: str, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
