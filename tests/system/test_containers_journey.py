@@ -36,9 +36,7 @@ def engine() -> DockerEngine:
 
 
 @pytest.fixture(scope="module")
-def platform_arguments(
-    engine: DockerEngine, platform_directory: Path
-) -> Iterator[Sequence[str]]:
+def platform_arguments(engine: DockerEngine, platform_directory: Path) -> Iterator[Sequence[str]]:
     with releasable_images(engine) as images:
         given = [("--image", f"{service}={image}") for service, image in images.items()]
         yield ("--containers", "--tasks", str(TASKS), *(word for pair in given for word in pair))
