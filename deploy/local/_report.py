@@ -6,19 +6,31 @@ line that says what is being waited for appear on terminals alone. Knows no proc
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from deploy.local._durations import Durations
 from deploy.local._state import DEFAULT_FOLDER
 from libs.console import Style, Terminal
 
 COMMAND = "./pantsw run deploy/local/up.py"
+
+_WORTH_TELLING_SECONDS = 2.0
+_REDRAWN_SECONDS = 1.0
+# Where lines stay, as in a log.
+_TOLD_SECONDS = 10.0
+
+# A task's file ends in the whole of its id; people tell tasks apart by the beginning of it.
+_TASK_LOG = re.compile(r"(-[0-9a-f]{8})[0-9a-f]{24}$")
 
 _BOLD, _DIM, _GREEN, _YELLOW, _RED = (
     Style.BOLD, Style.DIM, Style.GREEN, Style.YELLOW, Style.RED,
@@ -44,11 +56,10 @@ class Journey:
 
 @dataclass(frozen=True)
 class ClusterAddress:
-    """Where images go, the name of the ECS cluster, and who may release to it."""
+    """Where images go, and the name of the ECS cluster."""
 
     registry: str
     name: str
-    operator: Path
 
 
 @dataclass(frozen=True)
@@ -104,20 +115,53 @@ class Console:
         self._as_json = as_json
         self._clock = clock
         self._began = clock()
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, float] = {}  # since when
+        self._durations: Durations | None = None
+
+    def expect(self, durations: Durations) -> None:
+        """From here on, whoever waits is told for how long; see `waiting`."""
+        self._durations = durations
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Says that ``what`` is being done, and how long it took."""
         began = self._clock()
-        self._waiting[what] = None
+        self._waiting[what] = began
         self._show_waiting()
         try:
             yield
         finally:
             self._waiting.pop(what, None)
             self._show_waiting()
-        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{self._clock() - began:6.1f} s")
+        took = self._clock() - began
+        if self._durations is not None:
+            self._durations.took(what, took)
+        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{took:6.1f} s")
+
+    @asynccontextmanager
+    async def waiting(
+        self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """Meanwhile, says again and again what is waited for, and how long that still takes."""
+
+        async def tell() -> None:
+            while True:
+                if self._errors.is_terminal:
+                    await sleep(_REDRAWN_SECONDS)
+                    self._show_waiting()
+                else:
+                    await sleep(_TOLD_SECONDS)
+                    for what, since in list(self._waiting.items()):
+                        if self._clock() - since >= _TOLD_SECONDS:
+                            self._line(f"  … {self._with_time(what)}")
+
+        task = asyncio.create_task(tell(), name="tell what is waited for")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
@@ -133,7 +177,8 @@ class Console:
         self._quote(last_lines)
 
     def output_of(self, name: str, line: str) -> None:
-        """A line of a process's log (``--verbose``)."""
+        """A line of a process's or a task's log (``--verbose``)."""
+        name = _TASK_LOG.sub(r"\1", name)
         self._line(f"{self._in(_DIM, f'{name:>17} |')} {line}")
 
     # What `Supervisor` tells.
@@ -185,7 +230,7 @@ class Console:
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
         if (cluster := platform.cluster) is not None:
             lines += [f"  {'registry':<18} {cluster.registry}"]
-            lines += [f"  {'cluster':<18} {cluster.name}, operator in {cluster.operator}"]
+            lines += [f"  {'cluster':<18} {cluster.name}; {release_on(platform.state, 'status')}"]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
         traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")
@@ -213,9 +258,16 @@ class Console:
 
     def _show_waiting(self) -> None:
         if self._waiting:
-            self._errors.draw(f"  … {', '.join(self._waiting)}")
+            self._errors.draw(f"  … {', '.join(map(self._with_time, self._waiting))}")
         else:
             self._errors.clear()
+
+    def _with_time(self, what: str) -> str:
+        elapsed = self._clock() - self._waiting[what]
+        if elapsed < _WORTH_TELLING_SECONDS:
+            return what
+        left = None if self._durations is None else self._durations.left(what, elapsed)
+        return f"{what} {elapsed:.0f} s" + (f", about {left:.0f} s left" if left else "")
 
     def _line(self, text: str) -> None:
         self._errors.line(text)
@@ -271,6 +323,12 @@ def command_on(state: Path, command: str) -> str:
     """The command for the platform on this state folder, as a line for a shell."""
     where = "" if state == DEFAULT_FOLDER else f"--state {shlex.quote(str(state))} "
     return f"{COMMAND} -- {where}{command}"
+
+
+def release_on(state: Path, command: str) -> str:
+    """The same for a command of `deploy/release`."""
+    where = "" if state == DEFAULT_FOLDER else f" {shlex.quote(str(state))}"
+    return f"./pantsw run deploy/release/release.py -- {command} --local{where}"
 
 
 def _from_file(header_file: Path) -> str:

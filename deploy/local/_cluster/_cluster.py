@@ -33,7 +33,8 @@ from deploy.local._services import CONSUMING, SERVICES, ServiceSettings, variabl
 from deploy.local._state import StateFolder
 from deploy.release import Aws, ReleaseError, login_to, registry_named
 
-_READY_WITHIN_SECONDS = 120.0
+# On a busy machine many interpreters start at the same time.
+_READY_WITHIN_SECONDS = 180.0
 _LOOK_SECONDS = 0.2
 # SIGTERM, SIGKILL, and what the engine takes to remove a container on a busy machine.
 _STOPPED_WITHIN_SECONDS = definitions.STOP_TIMEOUT_SECONDS + 15.0
@@ -102,7 +103,7 @@ class Cluster:
     @property
     def address(self) -> ClusterAddress:
         """See `Runner.address`."""
-        return ClusterAddress(self._registry, CLUSTER, self._folder.operator)
+        return ClusterAddress(self._registry, CLUSTER)
 
     async def prepare(self) -> None:
         """See `Runner.prepare`: the images."""
@@ -120,7 +121,7 @@ class Cluster:
             login = await asyncio.to_thread(
                 login_to, registry_named(self._registry), Aws(lambda: variables), is_ecr=True
             )
-            self._references = await self._images.push(login)
+            self._pushed = await self._images.push(login)
             with self._console.step("cluster, load balancer"):
                 async with self._client("elbv2") as elb:
                     host, self._target_groups = await self._balance(elb)
@@ -189,10 +190,12 @@ class Cluster:
             del self._starting[name]
 
     async def _create(self, ecs_service: EcsService, variables: Mapping[str, str]) -> None:
+        image = self._pushed[ecs_service.service]
         registered = await self._ecs.register_task_definition(
             **definitions.task_definition(
                 ecs_service,
-                image=self._references[ecs_service.service],
+                image=image.reference,
+                version=image.version,
                 variables=variables,
                 task_role_arn=self._role_arns[ecs_service.service],
             )

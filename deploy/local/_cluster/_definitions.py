@@ -17,10 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.local._provision import PREFIXES
 from deploy.local._services import CONSUMER, DRAIN_SECONDS, SERVICES, service_of
 
 CLUSTER = "lyceum"
 LOAD_BALANCER = "lyceum"
+
+# Of task definitions.
+VERSION_TAG = "lyceum:version"
 
 # Where every service listens in its container, on all of the container's addresses.
 CONTAINER_HOST, CONTAINER_PORT = "0.0.0.0", 8080  # noqa: S104 - the container's own, as on AWS
@@ -73,9 +77,9 @@ class Timing:
     Args:
         health_check_interval: between two looks of the load balancer at a target.
         health_check_timeout: how long a target may take to answer one.
-        deregistration_delay: the longest that a target that is taken out may take to finish what it
-            has. With nothing under way it is not waited for. Longer than the longest request: a
-            service's own REQUEST_TIMEOUT_SECONDS (5), and what sending the answer takes.
+        deregistration_delay: for how long a target that was taken out finishes what it has, before
+            it is told to stop. Longer than the longest request: a service's own
+            REQUEST_TIMEOUT_SECONDS (5), and what it takes to send the answer.
         health_check_grace: how long a task may take to start before failed checks count.
     """
 
@@ -85,12 +89,13 @@ class Timing:
     health_check_grace: int
 
 
-# On AWS the interval is 5 s at least; here a roll is watched by a person.
+# On AWS the interval is 5 s at least, and the delay is above the 29 s that API Gateway waits for an
+# answer; here a roll is watched by a person.
 LOCAL = Timing(
     health_check_interval=1,
     health_check_timeout=2,
-    deregistration_delay=10,
-    health_check_grace=20,
+    deregistration_delay=6,
+    health_check_grace=60,
 )
 
 
@@ -103,6 +108,7 @@ def task_definition(
     ecs_service: EcsService,
     *,
     image: str,
+    version: str,
     variables: Mapping[str, str],
     task_role_arn: str,
 ) -> dict[str, Any]:
@@ -111,6 +117,7 @@ def task_definition(
     Args:
         ecs_service: whose tasks.
         image: by digest.
+        version: of the image, for `deploy/release`, which does the same.
         variables: the environment, but for what the image holds.
         task_role_arn: what the service may do.
     """
@@ -129,6 +136,16 @@ def task_definition(
     if ecs_service.command:
         container["command"] = list(ecs_service.command)
     if ecs_service.is_balanced:
+        prefix = PREFIXES[ecs_service.service]
+        # Whether it is alive: ECS looks at no check of the image. A consumer that hangs is seen by
+        # the age of what waits in its queue.
+        container["healthCheck"] = {
+            "command": ["CMD", "/app/bin/python", "-I", "-m", "libs.health_check", prefix],
+            "interval": 5,  # ECS's shortest: until the first one a task does not count as healthy
+            "timeout": 5,
+            "retries": 3,
+            "startPeriod": 15,
+        }
         container["portMappings"] = [{"containerPort": CONTAINER_PORT, "protocol": "tcp"}]
     return {
         "family": ecs_service.name,
@@ -139,6 +156,7 @@ def task_definition(
         "memory": "512",
         "taskRoleArn": task_role_arn,
         "containerDefinitions": [container],
+        "tags": [{"key": VERSION_TAG, "value": version}],
     }
 
 
