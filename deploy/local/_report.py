@@ -6,21 +6,35 @@ line that says what is being waited for appear on terminals alone. Knows no proc
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from deploy.local._durations import Durations
 from deploy.local._state import DEFAULT_FOLDER
+from libs.console import Style, Terminal
 
 COMMAND = "./pantsw run deploy/local/up.py"
 
-_BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
+_WORTH_TELLING_SECONDS = 2.0
+_REDRAWN_SECONDS = 1.0
+# Where lines stay, as in a log.
+_TOLD_SECONDS = 10.0
+
+# A task's file ends in the whole of its id; people tell tasks apart by the beginning of it.
+_TASK_LOG = re.compile(r"(-[0-9a-f]{8})[0-9a-f]{24}$")
+
+_BOLD, _DIM, _GREEN, _YELLOW, _RED = (
+    Style.BOLD, Style.DIM, Style.GREEN, Style.YELLOW, Style.RED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,14 @@ class Journey:
 
 
 @dataclass(frozen=True)
+class ClusterAddress:
+    """Where images go, and the name of the ECS cluster."""
+
+    registry: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Ready:
     """A platform that is ready."""
 
@@ -53,13 +75,16 @@ class Ready:
     token_seconds: int
     journey: Journey | None
     tracing_daemon: str | None = None
+    cluster: ClusterAddress | None = None
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints and ``platform.json`` holds."""
+        cluster = self.cluster
         return {
             "gateway": self.gateway,
             "services": dict(self.services),
             "aws": self.aws,
+            **({"registry": cluster.registry, "cluster": cluster.name} if cluster else {}),
             "users": {
                 name: {"sub": user.subject, "accessToken": user.access_token}
                 for name, user in self.users.items()
@@ -85,25 +110,58 @@ class Console:
         as_json: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._output = output
-        self._errors = errors
+        self._output = Terminal(output)
+        self._errors = Terminal(errors)
         self._as_json = as_json
         self._clock = clock
         self._began = clock()
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, float] = {}  # since when
+        self._durations: Durations | None = None
+
+    def expect(self, durations: Durations) -> None:
+        """From here on, whoever waits is told for how long; see `waiting`."""
+        self._durations = durations
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Says that ``what`` is being done, and how long it took."""
         began = self._clock()
-        self._waiting[what] = None
+        self._waiting[what] = began
         self._show_waiting()
         try:
             yield
         finally:
             self._waiting.pop(what, None)
             self._show_waiting()
-        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{self._clock() - began:6.1f} s")
+        took = self._clock() - began
+        if self._durations is not None:
+            self._durations.took(what, took)
+        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{took:6.1f} s")
+
+    @asynccontextmanager
+    async def waiting(
+        self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """Meanwhile, says again and again what is waited for, and how long that still takes."""
+
+        async def tell() -> None:
+            while True:
+                if self._errors.is_terminal:
+                    await sleep(_REDRAWN_SECONDS)
+                    self._show_waiting()
+                else:
+                    await sleep(_TOLD_SECONDS)
+                    for what, since in list(self._waiting.items()):
+                        if self._clock() - since >= _TOLD_SECONDS:
+                            self._line(f"  … {self._with_time(what)}")
+
+        task = asyncio.create_task(tell(), name="tell what is waited for")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
@@ -119,7 +177,8 @@ class Console:
         self._quote(last_lines)
 
     def output_of(self, name: str, line: str) -> None:
-        """A line of a process's log (``--verbose``)."""
+        """A line of a process's or a task's log (``--verbose``)."""
+        name = _TASK_LOG.sub(r"\1", name)
         self._line(f"{self._in(_DIM, f'{name:>17} |')} {line}")
 
     # What `Supervisor` tells.
@@ -142,12 +201,24 @@ class Console:
         """See `deploy.local._supervisor.Listener.killed`."""
         self.warn(f"{name} did not stop within {seconds:g} s and was killed")
 
+    # What the watch of the cluster's tasks tells.
+
+    def task_died(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_died`."""
+        self.warn(f"{name} (task {task}) {how}; ECS starts another one. Its last lines:")
+        self._quote(last_lines)
+
+    def task_failed(self, name: str, task: str, reason: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_failed`."""
+        self.warn(f"{name} (task {task}) is replaced by ECS: {reason}. Its last lines:")
+        self._quote(last_lines)
+
     def ready(self, platform: Ready) -> None:
         """The platform can be used."""
         if self._as_json:
-            self._write(self._output, json.dumps(platform.document()) + "\n")
+            self._output.line(json.dumps(platform.document()))
             return
-        self._write(self._output, self._table(platform))
+        self._output.line(self._table(platform).removesuffix("\n"))
 
     def _table(self, platform: Ready) -> str:
         lines = [
@@ -157,6 +228,9 @@ class Console:
         ]
         addresses = {"gateway": platform.gateway, **platform.services, "AWS": platform.aws}
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
+        if (cluster := platform.cluster) is not None:
+            lines += [f"  {'registry':<18} {cluster.registry}"]
+            lines += [f"  {'cluster':<18} {cluster.name}; {release_on(platform.state, 'status')}"]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
         traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")
@@ -183,29 +257,26 @@ class Console:
             self._line(self._in(_DIM, f"    {line}"))
 
     def _show_waiting(self) -> None:
-        if self._errors.isatty():
-            waiting = ", ".join(self._waiting)
-            shown = f"  … {waiting}"[:78] if waiting else ""  # a wrapped line could not be erased
-            self._write(self._errors, f"\r\x1b[K{shown}")
+        if self._waiting:
+            self._errors.draw(f"  … {', '.join(map(self._with_time, self._waiting))}")
+        else:
+            self._errors.clear()
+
+    def _with_time(self, what: str) -> str:
+        elapsed = self._clock() - self._waiting[what]
+        if elapsed < _WORTH_TELLING_SECONDS:
+            return what
+        left = None if self._durations is None else self._durations.left(what, elapsed)
+        return f"{what} {elapsed:.0f} s" + (f", about {left:.0f} s left" if left else "")
 
     def _line(self, text: str) -> None:
-        if self._errors.isatty():
-            self._write(self._errors, f"\r\x1b[K{text}\n")
-            self._show_waiting()
-        else:
-            self._write(self._errors, text + "\n")
+        self._errors.line(text)
 
-    def _in(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._errors.isatty() else text
+    def _in(self, style: Style, text: str) -> str:
+        return self._errors.styled(style, text)
 
-    def _out(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._output.isatty() else text
-
-    def _write(self, stream: TextIO, text: str) -> None:
-        # A terminal that is gone, a pipe that nobody reads: no reason to stop half-way.
-        with contextlib.suppress(OSError, ValueError):
-            stream.write(text)
-            stream.flush()
+    def _out(self, style: Style, text: str) -> str:
+        return self._output.styled(style, text)
 
 
 def examples(platform: Ready) -> list[str]:
@@ -252,6 +323,12 @@ def command_on(state: Path, command: str) -> str:
     """The command for the platform on this state folder, as a line for a shell."""
     where = "" if state == DEFAULT_FOLDER else f"--state {shlex.quote(str(state))} "
     return f"{COMMAND} -- {where}{command}"
+
+
+def release_on(state: Path, command: str) -> str:
+    """The same for a command of `deploy/release`."""
+    where = "" if state == DEFAULT_FOLDER else f" {shlex.quote(str(state))}"
+    return f"./pantsw run deploy/release/release.py -- {command} --local{where}"
 
 
 def _from_file(header_file: Path) -> str:
