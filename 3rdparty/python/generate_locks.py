@@ -36,6 +36,7 @@ RESOLVES = (
     Resolve("pytest", constrained_by="default"),
     Resolve("mypy", constrained_by="default"),
     Resolve("ruff"),
+    Resolve("dockerfile"),
     Resolve("embedded_aws"),
     # Pants 2.17 runs on Python 3.9.
     Resolve("pants", python="3.9"),

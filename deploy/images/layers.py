@@ -1,0 +1,189 @@
+"""Makes the layers of a service's image, inside a stage of its build.
+
+    python3.11 layers.py interpreter OUT        the standard library's bytecode
+    python3.11 layers.py packages PEX OUT       third-party packages, from a PEX without sources
+    python3.11 layers.py sources PEX OUT        the service and its libraries, from a PEX of sources
+
+OUT becomes the root of a layer. The same input gives the same bytes, times included, so that a layer
+is new only where its content is. Runs on the base's own Python, without a shell, and imports nothing
+but the standard library.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import py_compile
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+VENV = Path("app")
+"""The environment that the services run in, below the root."""
+
+SITE_PACKAGES = VENV / "lib/python3.11/site-packages"
+
+# 2025-01-01T00:00:00Z, for every file and folder.
+_TIME = 1_735_689_600
+
+# botocore brings the models of 400 services, 25 MB compressed to nothing that runs. `libs/aws` has
+# clients of three; STS is asked for credentials by its own providers. A client of another raises
+# UnknownServiceError when it is made, which is before readiness: tests/containers starts every program.
+AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts"})
+
+# Parts of packages that nothing imports: sources of compiled modules, types for checkers, and lists of
+# files that would name what is left out here.
+_UNUSED_FILE = re.compile(r".*\.(c|cpp|h|hpp|pxd|pxi|pyi|pyx)|RECORD")
+# Parts of the standard library that need a terminal, a compiler or a test runner. They stay in the
+# base; only no bytecode is made of them.
+_UNUSED_STANDARD = frozenset(
+    {
+        "_pydecimal.py", "_pyio.py", "cgi.py", "curses", "dbm", "distutils", "doctest.py", "ensurepip",
+        "idlelib", "lib2to3", "mailbox.py", "msilib", "nntplib.py", "pdb.py", "pickletools.py",
+        "pydoc.py", "pydoc_data", "sqlite3", "test", "tkinter", "turtle.py", "turtledemo", "unittest",
+        "venv", "wsgiref", "xmlrpc",
+    }
+)  # fmt: skip
+# What a PEX is made of besides what it carries.
+_PEX_ITSELF = re.compile(r"(PEX-INFO|__main__\.py|\.bootstrap/.*|\.deps/.*|__pex__/.*)")
+
+
+def interpreter(out: Path) -> None:
+    """Bytecode of the standard library, which Debian's packages come without: nobody could write it
+    on a root file system that is read-only, and every start would compile anew."""
+    library = Path(os.__file__).parent
+    copied = out / library.relative_to("/")
+    shutil.copytree(
+        library,
+        copied,
+        ignore=lambda folder, names: [
+            name
+            for name in names
+            if name in _UNUSED_STANDARD
+            or name in ("__pycache__", "site-packages", "dist-packages")
+            or not (name.endswith(".py") or (Path(folder) / name).is_dir())
+        ],
+    )
+    # Tracebacks name the files where they are.
+    _compile(copied, shown_as=library)
+    for source in copied.rglob("*.py"):
+        source.unlink()
+    _finish(out)
+
+
+def packages(pex: Path, out: Path) -> None:
+    """A virtual environment with the packages of `pex`, without what no service uses of them."""
+    subprocess.run(  # noqa: S603 - fixed, no shell
+        [sys.executable, str(pex / "__main__.py"), "venv", "--scope=deps", str(out / VENV)],
+        env={"PEX_TOOLS": "1", "PEX_ROOT": "/tmp/pex", "PATH": "/usr/bin"},  # noqa: S108 - of a stage
+        check=True,
+    )
+    site_packages = out / SITE_PACKAGES
+    for name in ("__main__.py", "pex", "PEX-INFO", "include", "lib64"):
+        _remove(out / VENV / name)
+    for program in (out / VENV / "bin").iterdir():
+        if not program.is_symlink():
+            program.unlink()
+    for data in (site_packages / "botocore/data", site_packages / "boto3/data"):
+        for service in data.iterdir():
+            if service.is_dir() and service.name not in AWS_SERVICES:
+                shutil.rmtree(service)
+    for file in site_packages.rglob("*"):
+        if file.is_file() and _UNUSED_FILE.fullmatch(file.name):
+            file.unlink()
+        elif file.suffix == ".so":
+            file.write_bytes(loadable_part(file.read_bytes()))
+    _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES)
+    _finish(out)
+
+
+def sources(pex: Path, out: Path) -> None:
+    """The sources of `pex`, compiled, beside the packages. Not their text: nothing reads it, for logs
+    say file, line and function of an exception and never the text of a line."""
+    site_packages = out / SITE_PACKAGES
+    with zipfile.ZipFile(pex) as archive:
+        for name in archive.namelist():
+            if _PEX_ITSELF.fullmatch(name) is None:
+                archive.extract(name, site_packages)
+    _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES, instead_of_source=True)
+    for source in site_packages.rglob("*.py"):
+        source.unlink()
+    _finish(out)
+
+
+def loadable_part(library: bytes) -> bytes:
+    """A shared library without what the loader never reads: debugging information and symbols that
+    wheels are shipped with, a third of all that is in an image.
+
+    What is loaded is named by the program headers; the rest lies behind it. Section headers, which
+    describe the rest, go with it. What is not a 64-bit little-endian ELF file stays as it is.
+    """
+    if library[:6] != b"\x7fELF\x02\x01":
+        return library
+    headers_at, sections_at = struct.unpack_from("<QQ", library, 0x20)
+    header_size, count = struct.unpack_from("<HH", library, 0x36)
+    end = headers_at + header_size * count
+    for number in range(count):
+        at = headers_at + header_size * number
+        (offset,) = struct.unpack_from("<Q", library, at + 0x08)
+        (size,) = struct.unpack_from("<Q", library, at + 0x20)
+        end = max(end, offset + size)
+    if sections_at < end:
+        return library
+    kept = bytearray(library[:end])
+    struct.pack_into("<Q", kept, 0x28, 0)  # e_shoff
+    struct.pack_into("<HH", kept, 0x3C, 0, 0)  # e_shnum, e_shstrndx
+    return bytes(kept)
+
+
+def _compile(folder: Path, *, shown_as: Path, instead_of_source: bool = False) -> None:
+    # Never compared with its source, which can't change in an image, and so without its time.
+    compiled = compileall.compile_dir(
+        folder,
+        maxlevels=32,
+        quiet=1,
+        force=True,
+        legacy=instead_of_source,
+        stripdir=str(folder),
+        prependdir=str(shown_as),
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    if not compiled:
+        raise SystemExit(f"layers.py: not everything in {shown_as} could be compiled (above)")
+
+
+def _finish(out: Path) -> None:
+    for path in sorted(out.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            path.rmdir()
+            continue
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+    for path in (out, *sorted(out.rglob("*"))):
+        os.utime(path, (_TIME, _TIME), follow_symlinks=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def main(arguments: list[str]) -> None:
+    """One layer, named by the first of `arguments`."""
+    layers: dict[str, Callable[..., None]] = {
+        "interpreter": interpreter,
+        "packages": packages,
+        "sources": sources,
+    }
+    layers[arguments[0]](*map(Path, arguments[1:]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
