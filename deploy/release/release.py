@@ -1,0 +1,167 @@
+"""Releases the services: what was changed, build, push, roll out, watch, roll back. See README.md.
+
+Exit codes: 0 done; 1 the deployment failed and was rolled back, or `changed` found an error, or what
+`status` shows has failed; 2 bad input or configuration, nothing was changed; 3 it is not known what
+runs now, or the roll-back failed: look; 130, 143 stopped, and what ECS had begun goes on by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from deploy.release._build import build_images
+from deploy.release._changed import changes
+from deploy.release._changes import State
+from deploy.release._command import parse
+from deploy.release._credentials import Local, aws_of, find_local, login_to
+from deploy.release._docker import Docker
+from deploy.release._errors import ReleaseError, raise_all
+from deploy.release._push import push_image
+from deploy.release._registry import Registry, registry_named
+from deploy.release._report import Report
+from deploy.release._services import Service, services_named
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DONE, FAILED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
+
+
+class Stopped(BaseException):
+    """A signal wants the program to end; no `except Exception` holds it up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; gives its exit code."""
+    options = parse(arguments)
+    report = Report(sys.stdout, sys.stderr, as_json=options.json, clock=time.monotonic)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    command: Callable[[argparse.Namespace, Report], int] = _COMMANDS[options.command]
+    try:
+        return command(options, report)
+    except ReleaseError as error:
+        report.can_not(*error.problems)
+        return BAD_INPUT
+    except Stopped as stopped:
+        report.can_not("stopped; nothing that runs was changed")
+        return stopped.exit_code
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    # Once: what is done on the way out is not to be cut short by an impatient second one.
+    signal.signal(number, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def _changed(options: argparse.Namespace, report: Report) -> int:
+    found = changes(ROOT, options.since, tell=report.doing)
+    for change in found:
+        lines = [f"{change.service.name} {change.version}: {change.state}"]
+        if change.since is None:
+            lines.append("  it was never released")
+        else:
+            lines[0] += f" (compared with {change.since[:12]}, {change.since_version})"
+        lines += [f"  changed: {reason}" for reason in change.reasons]
+        lines += [f"  error: {problem}" for problem in change.problems]
+        report.came_out(
+            "serviceCompared",
+            "\n".join(lines),
+            {
+                "service": change.service.name,
+                "version": change.version,
+                "state": _STATES[change.state],
+                "since": change.since,
+                "sinceVersion": change.since_version,
+                "reasons": change.reasons,
+                "problems": change.problems,
+            },
+        )
+    return FAILED if any(change.problems for change in found) else DONE
+
+
+_STATES = {
+    State.UNCHANGED: "unchanged",
+    State.MUST_BE_RELEASED: "mustBeReleased",
+    State.MUST_BE_BUMPED: "mustBeBumped",
+}
+
+
+def _build(options: argparse.Namespace, report: Report) -> int:
+    services = _to_build(options, report)
+    if not services:
+        report.came_out("nothingToBuild", "no service was changed since its last release", {})
+        return DONE
+    for image in build_images(services, root=ROOT, tell=report.doing):
+        if image.revision.endswith("-dirty"):
+            report.warn(
+                "notCommitted",
+                f"{image.service.name} is made of files that no commit has: {image.revision}",
+                {"service": image.service.name, "revision": image.revision},
+            )
+        lines = (
+            f"{image.reference}  {image.size / 1e6:.1f} MB",
+            f"  hash      {image.hash}",
+            f"  revision  {image.revision}",
+            f"  id        {image.id}",
+            *([f"  sbom      {image.sbom}"] if image.sbom else []),
+        )
+        report.came_out("imageBuilt", "\n".join(lines), image.document())
+    return DONE
+
+
+def _to_build(options: argparse.Namespace, report: Report) -> list[Service]:
+    if not options.changed:
+        return services_named(options.services)
+    found = changes(ROOT, options.since, tell=report.doing)
+    raise_all(
+        f"{change.service.name}: {problem}" for change in found for problem in change.problems
+    )
+    return [change.service for change in found if change.state is State.MUST_BE_RELEASED]
+
+
+def _push(options: argparse.Namespace, report: Report) -> int:
+    services = services_named(options.services)
+    local = _local(options)
+    registry = _registry(options, local)
+    login = login_to(registry, aws_of(options.local), is_ecr=local is not None)
+    docker = Docker(ROOT)
+    for service in services:
+        report.doing(f"pushing {service.name} to {registry}")
+        pushed = push_image(service, login, root=ROOT, docker=docker, drafts=options.allow_dirty)
+        how = "was there already" if pushed.was_there else "pushed"
+        report.came_out(
+            "imagePushed",
+            f"{pushed.repository}:{pushed.version} {how}, {pushed.size / 1e6:.1f} MB compressed\n"
+            f"  digest    {pushed.digest}",
+            pushed.document(),
+        )
+    return DONE
+
+
+def _local(options: argparse.Namespace) -> Local | None:
+    return None if options.local is None else find_local(options.local)
+
+
+def _registry(options: argparse.Namespace, local: Local | None) -> Registry:
+    if options.registry is not None:
+        return registry_named(options.registry)
+    if local is None:
+        raise ReleaseError("--registry HOST[/PREFIX] is missing; only --local implies one")
+    return local.registry
+
+
+_COMMANDS = {"changed": _changed, "build": _build, "push": _push}
+
+if __name__ == "__main__":
+    sys.exit(main())
