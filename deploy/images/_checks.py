@@ -130,9 +130,13 @@ def _configuration(service: str, known: Mapping[str, Any]) -> Iterator[Rule]:
     yield Rule("entrypoint in exec form", started == expected, " ".join(started))
     check = list((config.get("Healthcheck") or {}).get("Test") or ())
     yield Rule("health check in exec form", check[:1] == ["CMD"], " ".join(check[1:]) or "none")
-    yield Rule("SIGTERM stops it", config.get("StopSignal") == "SIGTERM", str(config.get("StopSignal")))
+    yield Rule(
+        "SIGTERM stops it", config.get("StopSignal") == "SIGTERM", str(config.get("StopSignal"))
+    )
     absent = [name for name in _LABELS if not labels.get(name)]
-    shown = ", ".join(f"{name.rpartition('.')[2]} {labels[name]}" for name in _LABELS if name in labels)
+    shown = ", ".join(
+        f"{name.rpartition('.')[2]} {labels[name]}" for name in _LABELS if name in labels
+    )
     yield Rule("labels", not absent, shown or "none")
     secrets = [entry for entry in config.get("Env", ()) if "SECRET" in entry or "KEY" in entry]
     yield Rule("no secret in its environment", not secrets, ", ".join(secrets) or "none")

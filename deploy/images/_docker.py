@@ -21,8 +21,8 @@ class DockerError(Exception):
 def docker(*arguments: str) -> str:
     """One command; what it wrote to standard output, stripped. Raises DockerError."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed program, no shell
-            [str(_CLI), *arguments],
+        done = subprocess.run(
+            [str(_CLI), *arguments],  # noqa: S603 - fixed, no shell
             capture_output=True,
             text=True,
             check=False,
@@ -38,8 +38,8 @@ def docker(*arguments: str) -> str:
 
 def output_and_code(*arguments: str) -> tuple[str, int]:
     """One command that may fail: what it wrote to both outputs, and its exit code."""
-    done = subprocess.run(  # noqa: S603 - fixed program, no shell
-        [str(_CLI), *arguments],
+    done = subprocess.run(
+        [str(_CLI), *arguments],  # noqa: S603 - fixed, no shell
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -78,8 +78,8 @@ def interpreter(out: Path) -> None:
 
 def packages(pex: Path, out: Path) -> None:
     """A virtual environment with the packages of `pex`, without what no service uses of them."""
-    subprocess.run(  # noqa: S603 - fixed, no shell
-        [sys.executable, str(pex / "__main__.py"), "venv", "--scope=deps", str(out / VENV)],
+    subprocess.run(
+        [sys.executable, str(pex / "__main__.py"), "venv", "--scope=deps", str(out / VENV)],  # noqa: S603 - fixed, no shell
         env={"PEX_TOOLS": "1", "PEX_ROOT": "/tmp/pex", "PATH": "/usr/bin"},  # noqa: S108 - of a stage
         check=True,
     )

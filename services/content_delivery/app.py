@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from importlib.resources import files
 
-import yaml
 from aiohttp import web
 
 from libs.aws import open_clients
@@ -24,7 +22,7 @@ from libs.idempotency import DynamoDBIdempotencyStore, Idempotency, IdempotencyS
 from libs.logging import get_logger
 from libs.metrics import Metrics
 from libs.resilience import PipelineRegistry
-from libs.service import common_parts, report_caches
+from libs.service import common_parts, read_contract, report_caches
 from libs.timestamps import utc_now
 from libs.tracing import Tracer
 from services.content_delivery.api.authoring_handlers import STUDIO, Studio
@@ -152,9 +150,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
 
 def contract() -> Mapping[str, object]:
     """This service's ``openapi.yaml`` as a plain value."""
-    text = files("services.content_delivery").joinpath("openapi.yaml").read_text("utf-8")
-    document: Mapping[str, object] = yaml.safe_load(text)
-    return document
+    return read_contract("services.content_delivery")
 
 
 def _verification_failed(name: str, error: Exception) -> None:

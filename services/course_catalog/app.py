@@ -13,9 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 
-import yaml
 from aiohttp import web
 
 from libs.aws import open_clients
@@ -26,7 +24,7 @@ from libs.idempotency import DynamoDBIdempotencyStore, Idempotency, IdempotencyS
 from libs.logging import get_logger
 from libs.metrics import Metrics, Unit
 from libs.resilience import PipelineRegistry
-from libs.service import common_parts
+from libs.service import common_parts, read_contract
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
 from services.course_catalog.api.handlers import CATALOG, Catalog
@@ -123,9 +121,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
 
 def contract() -> Mapping[str, object]:
     """This service's `openapi.yaml` as a plain value."""
-    text = files("services.course_catalog").joinpath("openapi.yaml").read_text("utf-8")
-    document: Mapping[str, object] = yaml.safe_load(text)
-    return document
+    return read_contract("services.course_catalog")
 
 
 def real_dependencies(config: Config) -> Dependencies:

@@ -9,9 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 
-import yaml
 from aiohttp import web
 
 from libs.aws import open_clients
@@ -20,7 +18,7 @@ from libs.http import CursorCodec, Lifespan, Verifier
 from libs.http import create_app as create_http_app
 from libs.metrics import Metrics
 from libs.resilience import PipelineRegistry
-from libs.service import common_parts, report_caches
+from libs.service import common_parts, read_contract, report_caches
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
 from services.progress_tracking.api.handlers import TRACKING, ProgressHandlers
@@ -102,9 +100,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
 
 def contract() -> Mapping[str, object]:
     """This service's `openapi.yaml` as a plain value."""
-    text = files("services.progress_tracking").joinpath("openapi.yaml").read_text("utf-8")
-    document: Mapping[str, object] = yaml.safe_load(text)
-    return document
+    return read_contract("services.progress_tracking")
 
 
 def real_dependencies(config: Config) -> Dependencies:

@@ -82,8 +82,8 @@ def write_root(packages: Iterable[Package], to: BinaryIO, *, source_date_epoch: 
 
 
 def _members(package: Package) -> Iterable[tuple[tarfile.TarInfo, bytes]]:
-    done = subprocess.run(  # noqa: S603 - fixed, no shell
-        ["dpkg-deb", "--fsys-tarfile", str(package.file)],  # noqa: S607 - wherever Debian's tool is
+    done = subprocess.run(
+        ["dpkg-deb", "--fsys-tarfile", str(package.file)],  # noqa: S603, S607 - Debian's, no shell
         capture_output=True,
         check=False,
     )

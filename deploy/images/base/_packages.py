@@ -88,8 +88,8 @@ def fetch(
     ]  # fmt: skip
     said: list[str] = []
     environment = {"SOURCE_DATE_EPOCH": str(source_date_epoch), "LC_ALL": "C.UTF-8"}
-    with subprocess.Popen(  # noqa: S603 - fixed, no shell
-        ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *command],
+    with subprocess.Popen(
+        ["/usr/bin/env", *(f"{name}={value}" for name, value in environment.items()), *command],  # noqa: S603 - fixed, no shell
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -109,8 +109,8 @@ def fetch(
 
 
 def _read(file: Path) -> Package:
-    done = subprocess.run(  # noqa: S603 - fixed, no shell
-        ["dpkg-deb", "--field", str(file)],  # noqa: S607 - wherever Debian's tool is
+    done = subprocess.run(
+        ["dpkg-deb", "--field", str(file)],  # noqa: S603, S607 - Debian's, no shell
         capture_output=True,
         text=True,
         check=False,

@@ -91,8 +91,11 @@ def _make(folder: Path, options: argparse.Namespace, tell: Callable[[str], None]
 
 
 def _docker(*arguments: str) -> None:
-    done = subprocess.run(  # noqa: S603 - fixed, no shell
-        [str(_DOCKER), *arguments], capture_output=True, text=True, check=False
+    done = subprocess.run(
+        [str(_DOCKER), *arguments],  # noqa: S603 - fixed, no shell
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
