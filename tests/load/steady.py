@@ -104,20 +104,23 @@ class SteadyLoad:
 
     def __init__(
         self,
-        bases: Mapping[str, str],
+        bases: Sequence[Mapping[str, str]],
         tokens: Mapping[str, str],
         *,
         plan: Plan | None = None,
         learners: Sequence[str] = ("learner-a", "learner-b"),
+        courses: str = "/courses?limit=5",
     ) -> None:
-        """`bases`: where each service is asked; `tokens`: of each user in `learners`."""
+        """`bases`: where each service is asked, by one device after the other; `tokens`: of each
+        user in `learners`; `courses`: a page of the courses that are read, with their contents."""
         self.plan = plan or Plan()
-        self.counts = {service: Counts() for service in bases}
+        self.counts = {service: Counts() for service in bases[0]}
         self.acknowledged_writes = 0
         self.began = time.monotonic()
         self._bases = bases
         self._tokens = tokens
         self._users = learners
+        self._page = courses
         self._courses: list[str] = []
         self._contents: list[str] = []
         self._run = secrets.token_hex(4)
@@ -187,7 +190,7 @@ class SteadyLoad:
         return "\n".join(lines)
 
     async def _learn_what_there_is(self) -> None:
-        page = await self._reader.ask("GET", "/courses?limit=5", user=self._users[0])
+        page = await self._reader.ask("GET", self._page, user=self._users[0])
         assert page.status == 200, page
         self._courses = [course["id"] for course in page.json["items"]]
         for course in self._courses:
@@ -197,12 +200,14 @@ class SteadyLoad:
                 item["contentId"] for section in answer.json["outline"] for item in section["items"]
             ]
 
-    def _device(self, *, noted: bool = True) -> Device:
-        return Device(self._bases, self._tokens, self._note if noted else lambda answer: None)
+    def _device(self, number: int = 0, *, noted: bool = True) -> Device:
+        bases = self._bases[number % len(self._bases)]
+        return Device(bases, self._tokens, self._note if noted else lambda answer: None)
 
     async def _keep_asking(self, number: int, stop: asyncio.Event) -> None:
-        user = self._users[number % len(self._users)]
-        device = self._device()
+        # Devices of one user are at every base, and so write to the same courses there.
+        user = self._users[number // len(self._bases) % len(self._users)]
+        device = self._device(number)
         name = f"device-{number}"
         interval = 1 / self.plan.requests_per_second
         # Spread over the first interval, so that they do not ask in step.
@@ -234,7 +239,7 @@ class SteadyLoad:
         )[number % 9]
 
     async def _read_page(self, device: Device, user: str, name: str, step: int) -> None:
-        await device.ask("GET", f"/courses?limit={1 + step % 5}", user=user)
+        await device.ask("GET", self._page if step % 2 else "/courses?limit=2", user=user)
 
     async def _read_course(self, device: Device, user: str, name: str, step: int) -> None:
         course = self._courses[step % len(self._courses)]

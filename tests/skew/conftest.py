@@ -58,15 +58,10 @@ def contracts(
         NEW: here,
         OLD: Contracts(
             pacts=tuple(
-                pact
-                for one in before
-                for pact in one.pacts
-                if pact.provider in one.documents
+                pact for one in before for pact in one.pacts if pact.provider in one.documents
             ),
             documents={
-                service: document
-                for one in before
-                for service, document in one.documents.items()
+                service: document for one in before for service, document in one.documents.items()
             },
         ),
     }

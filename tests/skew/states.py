@@ -191,7 +191,9 @@ class Stage:
             "contentType": "text/html" if size < 1000 else "video/mp4",
             "sizeBytes": self._size,
             "position": 1,
-            "checksumSha256": base64.b64encode(hashlib.sha256(_bytes(self._size)).digest()).decode(),
+            "checksumSha256": base64.b64encode(
+                hashlib.sha256(_bytes(self._size)).digest()
+            ).decode(),
         }
         ticket = await self._call(f"{self._url('content_delivery')}/content", "POST", body)
         self.names["c-1"] = ticket["id"]

@@ -93,7 +93,7 @@ async def load_on(reads: Reads, repository: MemoryProgressRepository) -> AsyncIt
             }
             users = ("learner-a", "learner-b")
             tokens = {user: progress.issuer.token(sub=user) for user in users}
-            yield SteadyLoad(bases, tokens, plan=PLAN)
+            yield SteadyLoad([bases], tokens, plan=PLAN)
     finally:
         await runner.cleanup()
 
