@@ -5,10 +5,11 @@ Reads the archive that `docker save` writes, of whichever engine. Knows nothing 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -20,8 +21,10 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Layer:
-    """`size` is that of its files, as Docker counts; `compressed` what a registry keeps and sends."""
+    """`size` is that of its files, as Docker counts; `compressed` what a registry keeps and sends.
+    `diff_id` is the digest of its archive: the same content has the same."""
 
+    diff_id: str
     size: int
     compressed: int
 
@@ -45,8 +48,11 @@ class Contents:
         return sum(layer.compressed for layer in self.layers)
 
 
-def read_contents(archive: Path, *, keep: tuple[str, ...] = ()) -> Contents:
-    """Read an archive. The bytes of files below the paths in `keep` are kept too."""
+def read_contents(
+    archive: Path, *, keep: Callable[[str], bool] = lambda path: False, compress: bool = True
+) -> Contents:
+    """Read an archive. `keep` says of which files the bytes are wanted; without `compress`, which
+    takes seconds, compressed sizes are 0."""
     layers: list[Layer] = []
     files: dict[str, tarfile.TarInfo] = {}
     texts: dict[str, bytes] = {}
@@ -54,9 +60,11 @@ def read_contents(archive: Path, *, keep: tuple[str, ...] = ()) -> Contents:
         for name in _layer_names(image):
             layer = image.extractfile(name)
             assert layer is not None
-            compressed = _compressed_size(layer)
+            compressed = _compressed_size(layer) if compress else 0
             layer.seek(0)
-            layers.append(Layer(_apply(layer, files, texts, keep), compressed))
+            diff_id = f"sha256:{hashlib.file_digest(layer, 'sha256').hexdigest()}"  # type: ignore[arg-type]
+            layer.seek(0)
+            layers.append(Layer(diff_id, _apply(layer, files, texts, keep), compressed))
     return Contents(tuple(layers), files, texts)
 
 
@@ -80,7 +88,7 @@ def _apply(
     layer: IO[bytes],
     files: dict[str, tarfile.TarInfo],
     texts: dict[str, bytes],
-    keep: tuple[str, ...],
+    keep: Callable[[str], bool],
 ) -> int:
     size = 0
     with tarfile.open(fileobj=layer) as archive:
@@ -96,7 +104,7 @@ def _apply(
             else:
                 files[path] = member
                 size += member.size
-                if member.isreg() and path.startswith(keep):
+                if member.isreg() and keep(path):
                     content = archive.extractfile(member)
                     assert content is not None
                     texts[path] = content.read()

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-PREFIXES: Mapping[str, str] = {
-    "course_catalog": "CATALOG_",
-    "content_delivery": "CONTENT_",
-    "progress_tracking": "PROGRESS_",
-}
-"""The services, and the prefixes of their variables."""
+from deploy.images._services import PREFIXES
 
 # No secrets: nothing that they protect leaves the check.
 _CURSOR_SECRET = "a-secret-of-the-check-of-images-only"  # noqa: S105

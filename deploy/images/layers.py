@@ -12,6 +12,7 @@ but the standard library.
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import py_compile
 import re
@@ -28,17 +29,24 @@ VENV = Path("app")
 
 SITE_PACKAGES = VENV / "lib/python3.11/site-packages"
 
+PACKAGES = VENV / "packages.json"
+"""What was asked for, and which wheels came: the bill of materials is made from it."""
+
 # 2025-01-01T00:00:00Z, for every file and folder.
 _TIME = 1_735_689_600
 
 # botocore brings the models of 400 services, 25 MB compressed to nothing that runs. `libs/aws` has
-# clients of three; STS is asked for credentials by its own providers. A client of another raises
+# clients of three, the SDK of X-Ray makes one of its own; STS is for providers of credentials. Another raises
 # UnknownServiceError when it is made, which is before readiness: tests/containers starts every program.
-AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts"})
+AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts", "xray"})
 
 # Parts of packages that nothing imports: sources of compiled modules, types for checkers, and lists of
 # files that would name what is left out here.
 _UNUSED_FILE = re.compile(r".*\.(c|cpp|h|hpp|pxd|pxi|pyi|pyx)|RECORD")
+# Parts of packages that no service imports. They stay; only no bytecode is made of them.
+_UNUSED_PACKAGES = re.compile(
+    r"/(pydantic/v1|cffi|pycparser|aioitertools/tests|boto3/(docs|examples))/"
+)
 # Parts of the standard library that need a terminal, a compiler or a test runner. They stay in the
 # base; only no bytecode is made of them.
 _UNUSED_STANDARD = frozenset(
@@ -99,6 +107,9 @@ def packages(pex: Path, out: Path) -> None:
         elif file.suffix == ".so":
             file.write_bytes(loadable_part(file.read_bytes()))
     _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES)
+    info = json.loads((pex / "PEX-INFO").read_text())
+    asked = {"requirements": sorted(info["requirements"]), "wheels": sorted(info["distributions"])}
+    (out / PACKAGES).write_text(json.dumps(asked, indent=1))
     _finish(out)
 
 
@@ -151,6 +162,7 @@ def _compile(folder: Path, *, shown_as: Path, instead_of_source: bool = False) -
         legacy=instead_of_source,
         stripdir=str(folder),
         prependdir=str(shown_as),
+        rx=_UNUSED_PACKAGES,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     if not compiled:

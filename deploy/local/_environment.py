@@ -76,10 +76,14 @@ def embedded_aws_command(
     region: str = "us-east-1",
     services: Sequence[str] = (),
     forwarded_from: Sequence[int] = (),
+    docker_host: str | None = None,
+    task_logs: Path | None = None,
 ) -> list[str]:
     """The command that starts the embedded AWS; to be run with `embedded_aws_variables()`.
 
-    `forwarded_from` are ports of 127.0.0.1 by which it may be named besides its own.
+    `forwarded_from` are ports of 127.0.0.1 by which it may be named besides its own. `docker_host` is
+    the container engine that its ECS runs tasks on (`unix:///…`), and `task_logs` the folder of their
+    log files.
 
     When it serves, it prints one JSON line (see `deploy/local/embedded_aws/__main__.py`). It ends with
     the process that calls this. The process must be started from the main thread: the kernel ties a
@@ -91,6 +95,10 @@ def embedded_aws_command(
         command += ["--services", ",".join(services)]
     for forwarding in forwarded_from:
         command += ["--forwarded-from", str(forwarding)]
+    if docker_host:
+        command += ["--docker-host", docker_host]
+    if task_logs:
+        command += ["--task-logs", str(task_logs)]
     return command
 
 

@@ -3,6 +3,8 @@
 Start: the embedded AWS; what stands in it; the consumer of outlines, and the sample courses where they
 are missing; the three services at the same time. The gateway starts meanwhile: it needs their addresses alone. Stop: the gateway, so that nothing new comes in; the services, which finish what
 they have; the receiver of their traces; the embedded AWS, which writes its state.
+
+How the services run, as processes or as containers, is a `Runner`'s business.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import aiohttp
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy.local._cluster import Cluster, Containers, remove_leftovers
 from deploy.local._credentials import (
     CredentialEndpoint,
     ServiceGrant,
@@ -39,9 +42,11 @@ from deploy.local._environment import (
     embedded_aws_python,
     embedded_aws_variables,
 )
+from deploy.local._errors import PlatformError, reason_of
 from deploy.local._follow import follow
 from deploy.local._gateway import Target, write_configuration
-from deploy.local._ports import port_of, receive, reserve
+from deploy.local._ports import local_url, port_of, receive, reserve
+from deploy.local._processes import Processes
 from deploy.local._provision import (
     DEMO_USERS,
     AccessToken,
@@ -56,12 +61,12 @@ from deploy.local._samples import read_samples, samples_digest
 from deploy.local._services import (
     CONSUMER,
     SERVICES,
+    Runner,
     ServiceSettings,
-    consumer_program,
     contract_of,
     gateway_program,
     python_environment,
-    service_program,
+    service_of,
     traces_program,
 )
 from deploy.local._state import Claim, StateFolder, write_private
@@ -73,26 +78,20 @@ _GATEWAY = "gateway"
 _TRACES = "traces"
 
 
-class PlatformError(Exception):
-    """The platform can not be started; ``last_lines`` are those of the process that is to blame."""
-
-    def __init__(self, message: str, last_lines: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.last_lines = tuple(last_lines)
-
-
 @dataclass(frozen=True)
 class Options:
     """What the caller may choose.
 
     Args:
         canaries: for a service, a second target of its traffic.
+        containers: how the services run as containers; None, and they are processes.
         cors_origins: web origins that may call the services and play content, besides the gateway's.
         tracing_daemon: ``host:port`` that takes X-Ray segments in the place of our receiver.
         verbose: the processes' logs go to the console too.
     """
 
     canaries: Mapping[str, Target]
+    containers: Containers | None
     cors_origins: Sequence[str]
     tracing_daemon: str | None
     verbose: bool
@@ -131,6 +130,10 @@ class Platform:
         nothing runs any more.
         """
         async with self._stack:
+            self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+            self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
+            await remove_leftovers(self._folder, self._console)
+            self._runner = await self._chosen_runner()
             try:
                 started = asyncio.create_task(self._start())
                 stopped = asyncio.create_task(stop.wait())
@@ -145,19 +148,27 @@ class Platform:
                 clean = await self._stop()
         return clean
 
-    def kill(self) -> None:
-        """Kills every process; what was not written yet is lost."""
+    async def kill(self) -> None:
+        """Kills everything; what was not written yet is lost."""
         self._supervisor.kill()
+        await self._runner.kill()
+
+    async def _chosen_runner(self) -> Runner:
+        containers = self._options.containers
+        if containers is None:
+            return Processes(self._ports, self._supervisor, self._session, self._console)
+        return await self._stack.enter_async_context(
+            Cluster.open(self._ports, containers, self._folder, self._console)
+        )
 
     async def _start(self) -> Ready:
-        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
         if self._options.verbose:
             await self._stack.enter_async_context(
                 follow(self._folder.logs, self._console.output_of)
             )
-        self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
         try:
             async with asyncio.TaskGroup() as group:
+                prepared = group.create_task(self._runner.prepare())
                 group.create_task(self._start_gateway())  # needs nothing of the others
                 self._tracing_daemon = self._options.tracing_daemon
                 if self._tracing_daemon is None:
@@ -169,19 +180,15 @@ class Platform:
                 await self._provision()
                 await self._serve_credentials()
                 tokens = group.create_task(self._tokens())
-                group.create_task(self._start_consumer())
-                # First, so that the services find the courses when they start.
-                await self._load_samples()
-                for service in SERVICES:
-                    group.create_task(self._start_service(service))
-                group.create_task(self._outlines_arrive())
+                await prepared
+                await self._start_services(group)
         except* (PlatformError, OSError) as errors:
             error = _first(errors)
             raise (
                 PlatformError(reason_of(error)) if isinstance(error, OSError) else error
             ) from None
         try:
-            ready = self._publish(tokens.result())
+            ready = self._publish(tokens.result(), await self._runner.urls())
         except OSError as error:
             raise PlatformError(reason_of(error)) from error
         self._replay_where_due()
@@ -193,13 +200,16 @@ class Platform:
             self._replaying.cancel()
             await asyncio.wait([self._replaying])
         await self._supervisor.stop_restarting()
-        clean = True
-        for names in ((_GATEWAY,), (*SERVICES, CONSUMER), (_TRACES,), (_AWS,)):
-            running = [name for name in names if name in self._supervisor.names]
-            if running:
-                with self._console.step(f"stopping {', '.join(running)}"):
-                    clean = await self._supervisor.stop(*running) and clean
-        return clean
+        clean = await self._stop_program(_GATEWAY)
+        clean = await self._runner.stop() and clean
+        clean = await self._stop_program(_TRACES) and clean
+        return await self._stop_program(_AWS) and clean
+
+    async def _stop_program(self, name: str) -> bool:
+        if name not in self._supervisor.names:
+            return True
+        with self._console.step(f"stopping {name}"):
+            return await self._supervisor.stop(name)
 
     async def _start_aws(self) -> None:
         with self._console.step("environment of the embedded AWS"):
@@ -207,10 +217,15 @@ class Platform:
                 python = await asyncio.to_thread(embedded_aws_python)
             except EnvironmentBuildError as error:
                 raise PlatformError(str(error)) from error
+        containers = self._options.containers
         program = Program(
             name=_AWS,
             command=embedded_aws_command(
-                python, state=self._folder.aws.absolute(), port=port_of(self._ports[_AWS])
+                python,
+                state=self._folder.aws.absolute(),
+                port=port_of(self._ports[_AWS]),
+                docker_host=containers.engine if containers else None,
+                task_logs=self._folder.logs.absolute(),
             ),
             environment=embedded_aws_variables(),
             ready=self._aws_is_ready,
@@ -280,16 +295,12 @@ class Platform:
         """After a death of the embedded AWS: what was not saved has to be made again, and the
         credentials and the user pool that the services know may be gone."""
         self._folder.samples.unlink(missing_ok=True)
-        await self._supervisor.stop(*SERVICES, CONSUMER)
+        await self._runner.stop()
         await self._provision()
         self._credentials.forget()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_consumer())
-            await self._load_samples()
-            for service in SERVICES:
-                group.create_task(self._start_service(service))
-            group.create_task(self._outlines_arrive())
-        self._publish(await self._tokens())
+            await self._start_services(group)
+        self._publish(await self._tokens(), await self._runner.urls())
         self._replay_where_due()
 
     async def _serve_credentials(self) -> None:
@@ -311,37 +322,36 @@ class Platform:
         async with self._aws.client("sts") as sts:
             return await assume_role_through(sts)(role_arn)
 
-    async def _start_consumer(self) -> None:
-        service = "progress_tracking"
-        program = consumer_program(self._settings_of(service), self._variables_of(service))
-        with self._console.step(CONSUMER):
-            await self._first_start(program)
+    async def _start_services(self, group: asyncio.TaskGroup) -> None:
+        await self._runner.begin(self._aws, self._resources)
+        group.create_task(self._start_service(CONSUMER))
+        # First, so that the services find the courses when they start.
+        await self._load_samples()
+        for service in SERVICES:
+            group.create_task(self._start_service(service))
+        group.create_task(self._outlines_arrive())
 
-    async def _start_service(self, service: str) -> None:
-        program = service_program(
-            service, self._settings_of(service), self._variables_of(service), self._session
-        )
-        with self._console.step(service):
-            await self._first_start(program)
-
-    def _settings_of(self, service: str) -> ServiceSettings:
-        return ServiceSettings(
-            port=port_of(self._ports[service]),
+    async def _start_service(self, name: str) -> None:
+        service = service_of(name)
+        settings = ServiceSettings(
             cursor_secret=self._claim.cursor_secret(service),
             cors_origins=self._origins(),
             tracing_daemon=self._tracing_daemon,
         )
-
-    def _variables_of(self, service: str) -> dict[str, str]:
-        return {
+        provisioned = {
             **self._resources.service_variables(service),
             **credential_variables(self._credentials_url, service, self._grants[service]),
         }
+        await self._runner.start(name, settings, provisioned)
 
     async def _start_gateway(self) -> None:
+        urls = await self._runner.urls()
         write_configuration(
             self._folder.gateway,
-            {service: (contract_of(service), self._targets(service)) for service in SERVICES},
+            {
+                service: (contract_of(service), self._targets(service, urls[service]))
+                for service in SERVICES
+            },
         )
         with self._console.step("gateway"):
             await self._first_start(
@@ -357,10 +367,10 @@ class Platform:
             lines = error.last_lines if isinstance(error, StartError) else ()
             self._console.warn(" ".join([f"No traces are kept: {error}.", *lines[-1:]]))
 
-    def _targets(self, service: str) -> list[Target]:
+    def _targets(self, service: str, url: str) -> list[Target]:
         canary = self._options.canaries.get(service)
         share = canary.weight if canary else 0
-        stable = Target("stable", _local_url(self._ports[service]), 100 - share)
+        stable = Target("stable", url, 100 - share)
         return [stable, canary] if canary else [stable]
 
     async def _load_samples(self) -> None:
@@ -409,7 +419,7 @@ class Platform:
     async def _replay(self) -> None:
         process = await self._run_as_administrator(
             *("-m", "deploy.replay.outlines", "--json"),
-            *("--gateway", _local_url(self._listener)),
+            *("--gateway", local_url(self._listener)),
             *("--token-from", str(self._folder.header_file("staff"))),
             *("--queue-url", self._resources.outline_queue_url),
         )
@@ -456,10 +466,10 @@ class Platform:
     async def _token(self, user: str) -> AccessToken:
         return await access_token(self._aws, self._resources, state=self._folder.root, user=user)
 
-    def _publish(self, tokens: Mapping[str, AccessToken]) -> Ready:
+    def _publish(self, tokens: Mapping[str, AccessToken], urls: Mapping[str, str]) -> Ready:
         ready = Ready(
-            gateway=_local_url(self._listener),
-            services={service: _local_url(self._ports[service]) for service in SERVICES},
+            gateway=local_url(self._listener),
+            services=urls,
             aws=self._aws.endpoint_url,
             users={
                 user: User(token.subject, token.token, self._folder.header_file(user))
@@ -470,6 +480,7 @@ class Platform:
             token_seconds=min(token.expires_in_seconds for token in tokens.values()),
             journey=_journey(),
             tracing_daemon=self._options.tracing_daemon,
+            cluster=self._runner.address,
         )
         for user, token in tokens.items():
             self._folder.write_header(user, token.token)
@@ -529,12 +540,6 @@ def traces_sent_to(folder: StateFolder) -> str | None:
     return sent_to if isinstance(sent_to, str) else None
 
 
-def reason_of(error: OSError) -> str:
-    """What the system says, in one line: `.lyceum/lock: No space left on device`."""
-    reason = error.strerror or " ".join(str(error).split())
-    return f"{error.filename}: {reason}" if error.filename else reason
-
-
 def _first(
     errors: BaseExceptionGroup[PlatformError | OSError],
 ) -> PlatformError | OSError:
@@ -546,10 +551,6 @@ def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-
-
-def _local_url(bound: socket.socket) -> str:
-    return f"http://127.0.0.1:{port_of(bound)}"
 
 
 def _journey() -> Journey | None:

@@ -75,6 +75,11 @@ def port_of(bound: socket.socket) -> int:
     return port
 
 
+def local_url(bound: socket.socket) -> str:
+    """Where whoever listens there answers HTTP."""
+    return f"http://127.0.0.1:{port_of(bound)}"
+
+
 def _bound(port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

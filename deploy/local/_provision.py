@@ -81,9 +81,11 @@ class EmbeddedAws:
             secret_access_key=administrator["secretAccessKey"],
         )
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, settings: Config | None = None) -> Any:
         """The administrator's aioboto3 client of the service, as its asynchronous context manager."""
         config = _CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CONFIG
+        if settings is not None:
+            config = config.merge(settings)
         return self._session.client(service, endpoint_url=self.endpoint_url, config=config)
 
     @cached_property

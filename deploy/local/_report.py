@@ -41,6 +41,15 @@ class Journey:
 
 
 @dataclass(frozen=True)
+class ClusterAddress:
+    """Where images go, the name of the ECS cluster, and who may release to it."""
+
+    registry: str
+    name: str
+    operator: Path
+
+
+@dataclass(frozen=True)
 class Ready:
     """A platform that is ready."""
 
@@ -53,13 +62,16 @@ class Ready:
     token_seconds: int
     journey: Journey | None
     tracing_daemon: str | None = None
+    cluster: ClusterAddress | None = None
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints and ``platform.json`` holds."""
+        cluster = self.cluster
         return {
             "gateway": self.gateway,
             "services": dict(self.services),
             "aws": self.aws,
+            **({"registry": cluster.registry, "cluster": cluster.name} if cluster else {}),
             "users": {
                 name: {"sub": user.subject, "accessToken": user.access_token}
                 for name, user in self.users.items()
@@ -142,6 +154,18 @@ class Console:
         """See `deploy.local._supervisor.Listener.killed`."""
         self.warn(f"{name} did not stop within {seconds:g} s and was killed")
 
+    # What the watch of the cluster's tasks tells.
+
+    def task_died(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_died`."""
+        self.warn(f"{name} (task {task}) {how}; ECS starts another one. Its last lines:")
+        self._quote(last_lines)
+
+    def task_failed(self, name: str, task: str, reason: str, last_lines: Sequence[str]) -> None:
+        """See `deploy.local._cluster._watch.Listener.task_failed`."""
+        self.warn(f"{name} (task {task}) is replaced by ECS: {reason}. Its last lines:")
+        self._quote(last_lines)
+
     def ready(self, platform: Ready) -> None:
         """The platform can be used."""
         if self._as_json:
@@ -157,6 +181,9 @@ class Console:
         ]
         addresses = {"gateway": platform.gateway, **platform.services, "AWS": platform.aws}
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
+        if (cluster := platform.cluster) is not None:
+            lines += [f"  {'registry':<18} {cluster.registry}"]
+            lines += [f"  {'cluster':<18} {cluster.name}, operator in {cluster.operator}"]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
         traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")

@@ -1,7 +1,8 @@
-"""The three services, the gateway and the traces' receiver as programs: command, environment, and when they are ready.
+"""What the services are told, and the programs that run here: services, gateway, traces' receiver.
 
-A service gets exactly the environment variables it would get on AWS, from here instead of from a
-task definition. Nothing in it is told that this is not AWS.
+A service gets exactly the environment variables it would get on AWS, as a process from here and as a
+container from its task definition. Nothing in it is told that this is not AWS. What runs the services,
+and where, is not known here: see `Runner`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 
 from deploy.local._environment import REPOSITORY_ROOT
 from deploy.local._ports import port_of
-from deploy.local._provision import PREFIXES
+from deploy.local._provision import PREFIXES, EmbeddedAws, Resources
+from deploy.local._report import ClusterAddress
 from deploy.local._supervisor import Program
 
 SERVICES: tuple[str, ...] = tuple(PREFIXES)
@@ -26,7 +29,8 @@ WITH_CURSORS = frozenset({"course_catalog", "content_delivery", "progress_tracki
 # The second process of progress tracking's image: learns outlines from the catalog's events.
 CONSUMER = "progress_tracking-consumer"
 _CONSUMER_OF = "progress_tracking"
-_CONSUMING = '"event":"consuming"'
+# What its log has when it is ready.
+CONSUMING = '"event":"consuming"'
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5
@@ -41,10 +45,48 @@ _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_FIL
 class ServiceSettings:
     """What a service is told besides what was provisioned for it."""
 
-    port: int
     cursor_secret: str | None
     cors_origins: Sequence[str]
     tracing_daemon: str | None
+
+
+class Runner(Protocol):
+    """A way to run the services: as processes of this machine, or as tasks of a cluster.
+
+    Each raises PlatformError where what it is to do can not be done.
+    """
+
+    async def urls(self) -> Mapping[str, str]:
+        """Where each service answers; waits until that is known, not until it answers."""
+
+    @property
+    def address(self) -> ClusterAddress | None:
+        """Where they are released to, where they can be."""
+
+    async def prepare(self) -> None:
+        """Does what takes long and needs no AWS."""
+
+    async def begin(self, aws: EmbeddedAws, resources: Resources) -> None:
+        """Makes what the services need besides what was provisioned; again after `stop`."""
+
+    async def start(
+        self, name: str, settings: ServiceSettings, provisioned: Mapping[str, str]
+    ) -> None:
+        """Starts a service, or `CONSUMER`, and waits until it is ready.
+
+        ``provisioned`` are the variables that lead it to its table, its tokens' issuer and its role.
+        """
+
+    async def stop(self) -> bool:
+        """Stops all of it, finishing what is under way; false where something had to be killed."""
+
+    async def kill(self) -> None:
+        """Ends all of it at once."""
+
+
+def service_of(name: str) -> str:
+    """Whose image, role and variables a service or `CONSUMER` has."""
+    return _CONSUMER_OF if name == CONSUMER else name
 
 
 def contract_of(service: str) -> Path:
@@ -52,33 +94,58 @@ def contract_of(service: str) -> Path:
     return REPOSITORY_ROOT / "services" / service / "openapi.yaml"
 
 
+def variables_of(
+    name: str,
+    settings: ServiceSettings,
+    provisioned: Mapping[str, str],
+    *,
+    host: str,
+    port: int,
+) -> dict[str, str]:
+    """The environment of a service or `CONSUMER`, but for what its image holds: the version.
+
+    ``host`` and ``port`` are where a service listens; `CONSUMER` has neither.
+    """
+    service = service_of(name)
+    own = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
+    if name == CONSUMER:
+        own["OUTLINE_WAIT_SECONDS"] = str(POLL_SECONDS)
+    else:
+        own |= {"HOST": host, "PORT": str(port), "CORS_ORIGINS": ",".join(settings.cors_origins)}
+        if service == _CONSUMER_OF:
+            # Who tries things out wants to see a changed outline at once.
+            own["OUTLINE_CACHE_SECONDS"] = "1"
+    if service in WITH_CURSORS and settings.cursor_secret is not None:
+        own["CURSOR_SECRETS"] = settings.cursor_secret
+    if settings.tracing_daemon is not None:
+        own["TRACING_DAEMON"] = settings.tracing_daemon
+        own["TRACING_RATE"] = "1"
+    prefix = PREFIXES[service]
+    return {**provisioned, **{f"{prefix}{variable}": value for variable, value in own.items()}}
+
+
 def service_program(
     service: str,
     settings: ServiceSettings,
     provisioned: Mapping[str, str],
     session: aiohttp.ClientSession,
+    *,
+    port: int,
 ) -> Program:
     """The service as its image runs it: ``python -m services.<name>``.
 
     Args:
         service: the name of its folder.
         settings: see `ServiceSettings`.
-        provisioned: the variables that lead it to its table, its tokens' issuer and its role.
+        provisioned: see `Runner.start`.
         session: asks ``/readyz``.
+        port: where it listens, on 127.0.0.1.
     """
-    listening = {
-        "HOST": "127.0.0.1",
-        "PORT": str(settings.port),
-        "CORS_ORIGINS": ",".join(settings.cors_origins),
-    }
-    if service == _CONSUMER_OF:
-        # Who tries things out wants to see a changed outline at once.
-        listening["OUTLINE_CACHE_SECONDS"] = "1"
     return Program(
         name=service,
         command=[sys.executable, "-m", f"services.{service}"],
-        environment=_service_environment(service, settings, provisioned, listening),
-        ready=_answers(session, f"http://127.0.0.1:{settings.port}/readyz"),
+        environment=_process_environment(service, settings, provisioned, port=port),
+        ready=_answers(session, f"http://127.0.0.1:{port}/readyz"),
         stop_seconds=DRAIN_SECONDS + 10,
     )
 
@@ -87,39 +154,26 @@ def consumer_program(settings: ServiceSettings, provisioned: Mapping[str, str]) 
     """The consumer of progress tracking, with its service's own variables and role."""
 
     async def ready(output: str) -> bool:
-        return _CONSUMING in output
+        return CONSUMING in output
 
     return Program(
         name=CONSUMER,
         command=[sys.executable, "-m", f"services.{_CONSUMER_OF}.consumer"],
-        environment=_service_environment(
-            _CONSUMER_OF, settings, provisioned, {"OUTLINE_WAIT_SECONDS": str(POLL_SECONDS)}
-        ),
+        environment=_process_environment(CONSUMER, settings, provisioned, port=0),
         ready=ready,
         stop_seconds=DRAIN_SECONDS + 10,
     )
 
 
-def _service_environment(
-    service: str,
-    settings: ServiceSettings,
-    provisioned: Mapping[str, str],
-    own_variables: Mapping[str, str],
+def _process_environment(
+    name: str, settings: ServiceSettings, provisioned: Mapping[str, str], *, port: int
 ) -> dict[str, str]:
-    prefix = PREFIXES[service]
-    own = {"DRAIN_SECONDS": str(DRAIN_SECONDS), **own_variables}
+    service = service_of(name)
     version = service_version(REPOSITORY_ROOT / "services" / service / "BUILD")
-    if version is not None:
-        own["VERSION"] = version
-    if service in WITH_CURSORS and settings.cursor_secret is not None:
-        own["CURSOR_SECRETS"] = settings.cursor_secret
-    if settings.tracing_daemon is not None:
-        own["TRACING_DAEMON"] = settings.tracing_daemon
-        own["TRACING_RATE"] = "1"
     return {
         **python_environment(),
-        **provisioned,
-        **{f"{prefix}{name}": value for name, value in own.items()},
+        **variables_of(name, settings, provisioned, host="127.0.0.1", port=port),
+        **({f"{PREFIXES[service]}VERSION": version} if version is not None else {}),
     }
 
 

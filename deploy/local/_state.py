@@ -10,6 +10,8 @@
       demo-users.json        the demo users' passwords (see _provision.py)
       samples                digest of the sample courses that were loaded
       headers/               a file a demo user, for `curl -H @FILE`: the Authorization header
+      containers.json        the engine that containers run in, until none is left
+      operator.env           who may release to the cluster, while it runs; mode 0600
       gateway.json           what the gateway routes where (see _gateway/_configuration.py)
       aws/                   all that the embedded AWS keeps (see embedded_aws/_state.py)
       logs/                  a file a process; the last run's end in .1
@@ -19,6 +21,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -34,11 +37,13 @@ DEFAULT_FOLDER = Path(".lyceum")
 _OURS = frozenset(
     {
         "aws",
+        "containers.json",
         "demo-users.json",
         "gateway.json",
         "headers",
         "lock",
         "logs",
+        "operator.env",
         "platform.json",
         "samples",
         "secrets.json",
@@ -60,6 +65,11 @@ class StateFolder:
     """The paths of one state folder."""
 
     root: Path
+
+    @property
+    def id(self) -> str:
+        """What the embedded AWS labels its containers with: always the same for one folder."""
+        return hashlib.sha256(str(self.aws.resolve()).encode()).hexdigest()[:16]
 
     @property
     def aws(self) -> Path:
@@ -86,6 +96,14 @@ class StateFolder:
         return self.root / "session.json"
 
     @property
+    def containers(self) -> Path:
+        return self.root / "containers.json"
+
+    @property
+    def operator(self) -> Path:
+        return self.root / "operator.env"
+
+    @property
     def samples(self) -> Path:
         return self.root / "samples"
 
@@ -96,6 +114,10 @@ class StateFolder:
     def write_header(self, user: str, token: str) -> None:
         """Keeps a token where curl can take it from (``-H @FILE``)."""
         _write(self.header_file(user), f"Authorization: Bearer {token}\n")
+
+    def write_operator(self, variables: Mapping[str, str]) -> None:
+        """Keeps the operator's variables, a line each, as a shell and `deploy/release` read them."""
+        _write(self.operator, "".join(f"{name}={value}\n" for name, value in variables.items()))
 
     def claim(self) -> Claim:
         """Makes the folder and takes it for this process.
@@ -189,13 +211,12 @@ class Claim:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for path in (self._folder.platform, self._folder.session):
-            path.unlink(missing_ok=True)
+        self._forget_what_runs()
         os.close(self._descriptor)
 
     def clear(self) -> None:
-        """Empties the folder (``--fresh``)."""
-        for name in _OURS - {"lock"}:
+        """Empties the folder (``--fresh``), but for what is needed to end what a killed run left."""
+        for name in _OURS - {"lock", "containers.json"}:
             path = self._folder.root / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -206,7 +227,10 @@ class Claim:
         """Makes the folders, and removes what only a running platform has."""
         for name in ("aws", "headers", "logs", "traces"):
             (self._folder.root / name).mkdir(mode=0o700, exist_ok=True)
-        for path in (self._folder.platform, self._folder.session):
+        self._forget_what_runs()
+
+    def _forget_what_runs(self) -> None:
+        for path in (self._folder.platform, self._folder.session, self._folder.operator):
             path.unlink(missing_ok=True)
 
     def cursor_secret(

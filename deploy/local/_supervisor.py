@@ -292,14 +292,19 @@ class Supervisor:
             return log.read(_OUTPUT_BYTES).decode(errors="replace")
 
     def _last_lines(self, running: _Running) -> list[str]:
-        try:
-            with self.log_file(running.program.name).open("rb") as log:
-                end = log.seek(0, os.SEEK_END)
-                log.seek(max(running.log_from, end - _OUTPUT_BYTES))
-                lines = log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
-        except OSError as error:  # removed by somebody: no reason to stop watching
-            return [f"(the log can not be read: {error})"]
-        return [line[:_LAST_LINE_CHARACTERS] for line in lines]
+        return last_lines(self.log_file(running.program.name), after=running.log_from)
+
+
+def last_lines(log: Path, *, after: int = 0) -> list[str]:
+    """What stands last in a log file, of what was written behind so many bytes; for a report."""
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(after, end - _OUTPUT_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+    except OSError as error:  # removed by somebody: no reason to stop watching
+        return [f"(the log can not be read: {error})"]
+    return [line[:_LAST_LINE_CHARACTERS] for line in lines]
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

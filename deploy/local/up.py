@@ -1,7 +1,7 @@
 """Starts the whole platform on this machine, and stops it. See README.md beside this file.
 
 Exit codes: 0 stopped cleanly, 1 it could not start or something had to be killed, 2 it was called
-wrongly: an argument, a taken port, a state folder in use. Of a command: 0 it gave what was asked for,
+wrongly (an argument, a taken port, a state folder in use) or the machine can not run what was asked for. Of a command: 0 it gave what was asked for,
 1 it could not (the platform does not run), 2 it was called wrongly: an argument, an unknown trace.
 """
 
@@ -10,21 +10,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from deploy.local._cluster import Containers, engine_host, problems
+from deploy.local._errors import PlatformError, reason_of
 from deploy.local._gateway import Target
-from deploy.local._platform import (
-    Options,
-    Platform,
-    PlatformError,
-    fresh_token,
-    reason_of,
-    traces_sent_to,
-)
+from deploy.local._platform import Options, Platform, fresh_token, traces_sent_to
 from deploy.local._ports import PortTakenError, listen
 from deploy.local._provision import DEMO_USERS, PREFIXES
 from deploy.local._report import COMMAND, Console
@@ -40,7 +36,11 @@ _EXAMPLES = f"""examples:
   {COMMAND} -- traces                  the last traces; traces --help says more
   {COMMAND} -- --canary course_catalog=10@http://127.0.0.1:9000
                                        10 % of the catalog's requests go elsewhere
+  {COMMAND} -- --containers            the services from their images, two containers each
 """
+_MOST_TASKS = 8
+# An image's name with a tag or a digest, or its id; the engine knows what is really one.
+_REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _token(folder, options.user, console)
     if options.command == "traces":
         return _traces(folder, options, console)
+    missing = _missing(options)
+    for problem in missing:
+        console.failed(problem)
+    if missing:
+        return 2
     try:
         with folder.claim() as claim, listen(options.port) as listener:
             if options.fresh:
@@ -74,9 +79,24 @@ def _up(platform: Platform, console: Console) -> int:
         return 1
 
 
+def _missing(options: argparse.Namespace) -> list[str]:
+    """All that keeps this machine from running what was asked for."""
+    containers = _containers(options)
+    if containers is None:
+        return []
+    return asyncio.run(problems(containers, port=options.port))
+
+
+def _containers(options: argparse.Namespace) -> Containers | None:
+    if not options.containers:
+        return None
+    return Containers(engine_host(), options.tasks, dict(options.image))
+
+
 def _chosen(options: argparse.Namespace) -> Options:
     return Options(
         canaries=dict(options.canary),
+        containers=_containers(options),
         cors_origins=options.cors_origin,
         tracing_daemon=options.xray,
         verbose=options.verbose,
@@ -86,11 +106,21 @@ def _chosen(options: argparse.Namespace) -> Options:
 async def _run(platform: Platform, console: Console) -> bool:
     stop = asyncio.Event()
 
+    killing: asyncio.Task[None] | None = None
+
+    async def kill() -> None:
+        try:
+            await platform.kill()
+        finally:
+            os._exit(1)
+
     def told_to_stop() -> None:
+        nonlocal killing
+        if killing is not None:  # it hangs at what is not its own
+            os._exit(1)
         if stop.is_set():
             console.warn("Told to stop a second time: everything is killed, unsaved state is lost.")
-            platform.kill()
-            os._exit(1)
+            killing = asyncio.ensure_future(kill())
         stop.set()
 
     loop = asyncio.get_running_loop()
@@ -167,6 +197,27 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="HOST:PORT",
         help="send every trace to this daemon (UDP) instead of keeping it for traces",
     )
+    parser.add_argument(
+        "--containers",
+        action="store_true",
+        help="run the services from their images, as tasks of the embedded AWS's ECS behind its load"
+        " balancer; needs Linux and Docker",
+    )
+    parser.add_argument(
+        "--tasks",
+        type=_tasks,
+        default=2,
+        metavar="N",
+        help=f"with --containers: how many of each service, 1 to {_MOST_TASKS} (default: 2)",
+    )
+    parser.add_argument(
+        "--image",
+        type=_image,
+        action="append",
+        default=[],
+        metavar="SERVICE=REFERENCE",
+        help="with --containers: an image that the engine has, in the place of building the service's",
+    )
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     token = commands.add_parser("token", help="print a fresh token of a demo user")
     # Absent here, it must not undo the one before the command.
@@ -180,6 +231,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add_arguments(traces, COMMAND)
     options = parser.parse_args(arguments)
+    if not options.containers and (options.image or options.tasks != parser.get_default("tasks")):
+        parser.error("--tasks and --image go with --containers")
     if options.command == "traces":
         options.query = query_of(traces, options)
     return options
@@ -189,6 +242,21 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
     return int(text)
+
+
+def _tasks(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= _MOST_TASKS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tasks (1 to {_MOST_TASKS})")
+    return int(text)
+
+
+def _image(text: str) -> tuple[str, str]:
+    service, _, reference = text.partition("=")
+    if service not in PREFIXES:
+        raise argparse.ArgumentTypeError(f"{service!r} is none of {', '.join(PREFIXES)}")
+    if _REFERENCE.fullmatch(reference) is None:
+        raise argparse.ArgumentTypeError(f"{reference!r} is not like lyceum/{service}:0.3.0")
+    return service, reference
 
 
 def _canary(text: str) -> tuple[str, Target]:

@@ -2,6 +2,7 @@
 
 from deploy.release._build import BuiltImage, build_images
 from deploy.release._credentials import Aws, RegistryLogin, login_to
+from deploy.release._docker import Docker
 from deploy.release._errors import ReleaseError
 from deploy.release._push import PushedImage, push_image
 from deploy.release._registry import Login, Registry, registry_named
@@ -11,6 +12,7 @@ __all__ = [
     "SERVICES",
     "Aws",
     "BuiltImage",
+    "Docker",
     "Login",
     "PushedImage",
     "Registry",

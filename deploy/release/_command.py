@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.release._credentials import LOCAL_STATE
+from deploy.release._errors import ReleaseError, raise_all
 from deploy.release._report import COMMAND
-from deploy.release._services import SERVICES
+from deploy.release._services import SERVICES, services_named
 
 _EXIT_CODES = """\
 exit codes:
@@ -42,6 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         const=LOCAL_STATE,
         help=f"the platform on this machine, by its state folder (default {LOCAL_STATE})",
     )
+    rolling = _rolling()
     parser = argparse.ArgumentParser(
         prog="release.py",
         usage=f"{COMMAND} -- COMMAND [options]",
@@ -56,6 +58,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     ) -> argparse.ArgumentParser:
         return commands.add_parser(
             name,
+            prog=f"release.py {name}",
             help=summary,
             usage=f"{COMMAND} -- {name} [options]",
             description=detail,
@@ -92,7 +95,62 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         f"  {COMMAND} -- push course_catalog content_delivery --local\n",
         where,
     ))  # fmt: skip
-    return parser.parse_args(arguments)
+    _deploy(command(
+        "deploy",
+        "rolls a service to an image",
+        "Registers the running task definition with the image replaced by its digest, and nothing\n"
+        "else changed; tells ECS to run it; watches; asks /version from outside; and goes back to\n"
+        "what was before where ECS gives up, the time is over, the wrong version answers or an\n"
+        "alarm goes off. progress_tracking has two ECS services, which go together.\n" + _WHERE,
+        f"  {COMMAND} -- deploy course_catalog --version 0.3.1 \\\n"
+        "      --url https://api.example.org/catalog --alarm course-catalog-errors\n"
+        f"  {COMMAND} -- deploy course_catalog --digest sha256:… --local --dry-run\n"
+        "        what would be changed, on the platform that runs on this machine\n",
+        where,
+        rolling,
+    ))  # fmt: skip
+    _status(command(
+        "status",
+        "what runs now",
+        "Tells of each ECS service its version, image, deployments, targets and last events.\n"
+        + _WHERE,
+        f"  {COMMAND} -- status --local\n"
+        f"  {COMMAND} -- status course_catalog --watch\n        until no roll-out is in progress\n",
+        where,
+    ))  # fmt: skip
+    _rollback(command(
+        "rollback",
+        "rolls a service back",
+        "Tells ECS to run the task definition that the running one took the place of, watches and\n"
+        "asks /version. Where it fails it is left as it is.\n" + _WHERE,
+        f"  {COMMAND} -- rollback course_catalog --url https://api.example.org/catalog\n"
+        f"  {COMMAND} -- rollback course_catalog --to 7 --local\n"
+        f"  {COMMAND} -- rollback progress_tracking --local \\\n"
+        "      --to progress_tracking:7 --to progress_tracking-consumer:5\n",
+        where,
+        rolling,
+    ))  # fmt: skip
+    options = parser.parse_args(arguments)
+    _check(options)
+    return options
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Makes values of what was given. Raises ReleaseError with all that is wrong."""
+    problems = []
+    for name, read in _VALUES.items():
+        given = getattr(options, name, None)
+        if isinstance(given, str):
+            try:
+                setattr(options, name, read(given))
+            except ValueError as error:
+                problems.append(f"--{name.replace('_', '-')} {given!r} is not {error}")
+    names = [*getattr(options, "services", ()), getattr(options, "service", None)]
+    try:
+        services_named([name for name in names if name is not None])
+    except ReleaseError as error:
+        problems.extend(error.problems)
+    raise_all(problems)
 
 
 def _changed(parser: argparse.ArgumentParser) -> None:
@@ -116,5 +174,91 @@ def _push(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _rolling() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--cluster", metavar="NAME", help="of ECS (default lyceum)")
+    parser.add_argument("--url", metavar="URL", help="where the service answers from outside")
+    parser.add_argument("--no-verify", action="store_true", help="do not ask /version")
+    parser.add_argument(
+        "--answers", metavar="N", default="10",
+        help="so many right answers in a row convince (default 10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", default="900",
+        help="of the roll-out, and of rolling back (default 900)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verify-timeout", metavar="SECONDS", default="60",
+        help="of asking /version (default 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alarm", metavar="NAME", action="append", default=[],
+        help="a CloudWatch alarm that ends the roll-out; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be changed")
+    return parser
+
+
+def _deploy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("service", metavar="SERVICE", help=_SERVICE_HELP)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--digest", metavar="sha256:…", help="of the image, as push tells")
+    which.add_argument("--version", metavar="X.Y.Z", help="of the image")
+    parser.add_argument(
+        "--registry", metavar="HOST[/PREFIX]",
+        help="where the image is; default: where the running one is from",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wait", action="store_true", help="for a roll-out in progress, instead of refusing"
+    )
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "service", metavar="SERVICE", nargs="?", help=f"{_SERVICE_HELP}; default: all"
+    )
+    parser.add_argument("--watch", action="store_true", help="until no roll-out is in progress")
+    parser.add_argument("--cluster", metavar="NAME", help="of ECS (default lyceum)")
+
+
+def _rollback(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("service", metavar="SERVICE", help=_SERVICE_HELP)
+    parser.add_argument(
+        "--to", metavar="[FAMILY:]REVISION", action="append", default=[],
+        help="another revision of the task definition than the one before",
+    )  # fmt: skip
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        raise ValueError("sha256: and 64 hexadecimal digits")
+    return text
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(r"\d+\.\d+\.\d+", text):
+        raise ValueError("MAJOR.MINOR.PATCH")
+    return text
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text) or not 1 <= float(text) <= 7_200:
+        raise ValueError("1 to 7200 seconds")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= 1_000:
+        raise ValueError("1 to 1000")
+    return int(text)
+
+
+_VALUES: dict[str, Callable[[str], object]] = {
+    "digest": _digest,
+    "version": _version,
+    "timeout": _seconds,
+    "verify_timeout": _seconds,
+    "answers": _count,
+}
+
 _SERVICE_HELP = ", ".join(SERVICES)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -88,7 +88,16 @@ class Pants:
             raise ReleaseError(f"pantsw {arguments[0]} took longer than {_SECONDS:.0f} s") from None
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
-            told = next((line for line in lines if "Exception" in line or "Error" in line), None)
+            told = next(
+                (
+                    line
+                    for line in lines
+                    if ("Exception" in line or "Error" in line)
+                    # Pants announces what it then tells.
+                    and not line.endswith("Exception encountered:")
+                ),
+                None,
+            )
             said = told or (lines[-1] if lines else "without a word")
             raise ReleaseError(f"./pantsw {arguments[0]} {arguments[1]} failed: {said.strip()}")
         return done.stdout

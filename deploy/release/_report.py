@@ -59,6 +59,11 @@ class Report:
             shown = printable(text)
             self._terminal.line(self._terminal.styled(style, shown) if style else shown)
 
+    def quietly(self, event: str, fields: Mapping[str, object]) -> None:
+        """Something happened that a person sees in the progress."""
+        if self._as_json:
+            self._document(event, fields)
+
     def came_out(
         self,
         event: str,

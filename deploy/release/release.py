@@ -8,29 +8,38 @@ runs now, or the roll-back failed: look; 130, 143 stopped, and what ECS had begu
 from __future__ import annotations
 
 import argparse
+import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from deploy.release._build import build_images
+from deploy.release._calls import AwsError, Calls
 from deploy.release._changed import changes
 from deploy.release._changes import State
 from deploy.release._command import parse
-from deploy.release._credentials import Local, aws_of, find_local, login_to
+from deploy.release._credentials import Aws, Local, aws_of, find_local, login_to
+from deploy.release._deploy import Limits, Release, Tools
 from deploy.release._docker import Docker
+from deploy.release._ecs import Ecs
 from deploy.release._errors import ReleaseError, raise_all
 from deploy.release._push import push_image
-from deploy.release._registry import Registry, registry_named
+from deploy.release._registry import Registry, RegistryClient, registry_named
 from deploy.release._report import Report
-from deploy.release._services import Service, services_named
+from deploy.release._services import SERVICES, Service, services_named
+from deploy.release._status import Status
+from deploy.release._verify import VersionPage, version_url
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DONE, FAILED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
+CLUSTER = "lyceum"
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
 class Stopped(BaseException):
@@ -43,7 +52,11 @@ class Stopped(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; gives its exit code."""
-    options = parse(arguments)
+    try:
+        options = parse(arguments)
+    except ReleaseError as error:
+        Report(sys.stdout, sys.stderr, as_json=False, clock=time.monotonic).can_not(*error.problems)
+        return BAD_INPUT
     report = Report(sys.stdout, sys.stderr, as_json=options.json, clock=time.monotonic)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -52,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options, report)
     except ReleaseError as error:
         report.can_not(*error.problems)
+        return BAD_INPUT
+    except AwsError as error:
+        report.can_not(str(error))
         return BAD_INPUT
     except Stopped as stopped:
         report.can_not("stopped; nothing that runs was changed")
@@ -149,6 +165,126 @@ def _push(options: argparse.Namespace, report: Report) -> int:
     return DONE
 
 
+def _deploy(options: argparse.Namespace, report: Report) -> int:
+    (service,) = services_named([options.service])
+    where = _Where.of(options, service)
+    release = Release(service, where.tools(report), where.limits, alarms=options.alarm)
+    return _until_stopped(
+        release,
+        lambda: release.deploy(
+            options.digest or options.version,
+            registry=where.registry,
+            wait=options.wait,
+            dry_run=options.dry_run,
+        ),
+    )
+
+
+def _rollback(options: argparse.Namespace, report: Report) -> int:
+    (service,) = services_named([options.service])
+    where = _Where.of(options, service)
+    to = _revisions(options.to, service)
+    release = Release(service, where.tools(report), where.limits, alarms=options.alarm)
+    return _until_stopped(release, lambda: release.rollback(to, dry_run=options.dry_run))
+
+
+def _until_stopped(release: Release, run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except Stopped as stopped:
+        return release.stopped(stopped.exit_code)
+
+
+def _status(options: argparse.Namespace, report: Report) -> int:
+    services = services_named([options.service] if options.service else list(SERVICES))
+    local = _local(options)
+    calls = Calls(aws_of(options.local), sleep=time.sleep, chance=random.random)
+    cluster = local.cluster if local and options.cluster is None else options.cluster or CLUSTER
+    status = Status(Ecs(calls, cluster), report, clock=time.monotonic, sleep=time.sleep)
+    is_well = status.follow(services) if options.watch else status.show(services)
+    return DONE if is_well else FAILED
+
+
+@dataclass(frozen=True)
+class _Where:
+    """What the options of `deploy` and `rollback` mean: all that is wrong is told at once."""
+
+    cluster: str
+    registry: Registry | None
+    url: str | None
+    limits: Limits
+    local: Local | None
+    aws: Aws
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, service: Service) -> _Where:
+        problems: list[str] = []
+
+        def tried(read: Callable[[], Any]) -> Any:
+            try:
+                return read()
+            except ReleaseError as error:
+                problems.extend(error.problems)
+                return None
+
+        local: Local | None = tried(lambda: _local(options))
+        address = options.url or (local.services.get(service.name) if local else None)
+        if address is None and not options.no_verify and options.local is None:
+            problems.append(
+                "--url is missing: where the service answers from outside (--no-verify goes without)"
+            )
+        url = tried(lambda: version_url(address)) if address and not options.no_verify else None
+        registry = tried(lambda: registry_named(options.registry)) if options.registry else None
+        raise_all(problems)
+        return cls(
+            cluster=options.cluster or (local.cluster if local else CLUSTER),
+            registry=registry,
+            url=url,
+            limits=Limits(
+                timeout=options.timeout,
+                verify_within=options.verify_timeout,
+                consecutive=options.answers,
+            ),
+            local=local,
+            aws=aws_of(options.local),
+        )
+
+    def tools(self, report: Report) -> Tools:
+        return Tools(
+            calls=Calls(self.aws, sleep=time.sleep, chance=random.random),
+            cluster=self.cluster,
+            registry=self._client,
+            report=report,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            ask=VersionPage(self.url) if self.url else None,
+        )
+
+    def _client(self, host: str) -> RegistryClient:
+        is_ecr = self.local is not None and host == self.local.registry.host
+        login = login_to(Registry(host), self.aws, is_ecr=is_ecr)
+        return RegistryClient(host, login.for_queries)
+
+
+def _revisions(given: Sequence[str], service: Service) -> dict[str, int]:
+    """What `--to` means: a revision by family. Raises ReleaseError."""
+    found: dict[str, int] = {}
+    problems = []
+    for one in given:
+        family, _, number = one.rpartition(":")
+        if not family and len(service.rollouts) == 1:
+            family = service.listens
+        if not number.isdecimal() or family not in service.rollouts:
+            problems.append(
+                f"--to {one!r} is no revision of {service.name}; such as"
+                f" {' '.join(f'--to {name}:7' for name in service.rollouts)}"
+            )
+        else:
+            found[family] = int(number)
+    raise_all(problems)
+    return found
+
+
 def _local(options: argparse.Namespace) -> Local | None:
     return None if options.local is None else find_local(options.local)
 
@@ -161,7 +297,14 @@ def _registry(options: argparse.Namespace, local: Local | None) -> Registry:
     return local.registry
 
 
-_COMMANDS = {"changed": _changed, "build": _build, "push": _push}
+_COMMANDS = {
+    "changed": _changed,
+    "build": _build,
+    "push": _push,
+    "deploy": _deploy,
+    "status": _status,
+    "rollback": _rollback,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

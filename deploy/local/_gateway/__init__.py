@@ -13,8 +13,9 @@ from deploy.local._gateway._configuration import (
     read_configuration,
     write_configuration,
 )
-from deploy.local._gateway._proxy import Access, Gateway, Limits, create_server, open_session
+from deploy.local._gateway._proxy import Access, Gateway, Limits, open_session
 from deploy.local._gateway._routes import RouteTable
+from deploy.local._pass_through import create_server
 
 __all__ = [
     "Access",

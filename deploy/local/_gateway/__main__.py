@@ -21,7 +21,8 @@ from random import SystemRandom
 from aiohttp import web
 
 from deploy.local._gateway._configuration import GatewayConfigurationError, read_configuration
-from deploy.local._gateway._proxy import Access, Gateway, create_server, open_session
+from deploy.local._gateway._proxy import Access, Gateway, open_session
+from deploy.local._pass_through import create_server
 from libs import logging
 
 

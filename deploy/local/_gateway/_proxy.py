@@ -14,43 +14,33 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from deploy.local._gateway._configuration import ServiceRoutes, Target
 from deploy.local._gateway._routes import Route, RouteTable
+from deploy.local._pass_through import (
+    NOTHING_OF_OUR_OWN,
+    RequestBody,
+    ServiceClock,
+    UnpassableError,
+    end_to_end,
+    origin_form,
+    refuse_unencodable,
+)
+from deploy.local._pass_through import open_session as open_passing_session
 
 TRACE_HEADER = "X-Amzn-Trace-Id"
 REQUEST_ID_HEADER = "X-Request-Id"
 
-# RFC 9110 section 7.6.1, and Expect, which is answered by whoever reads the body.
-_HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "expect",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-# What aiohttp would otherwise add to the request on its own.
-_NOTHING_OF_OUR_OWN = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-# Longer than a service takes, so that it is the service that refuses a header.
-_MAXIMUM_HEADER_BYTES = 32 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -91,7 +81,7 @@ class Gateway:
 
     Args:
         services: what is routed where; ``replace`` swaps it while requests are under way.
-        session: opened with ``auto_decompress=False`` and no cookie jar (``open_session``).
+        session: what requests are sent by (``open_session``).
         random: decides the split, one draw a request.
         now: Unix time in seconds, for new trace ids.
         token_hex: gives that many random bytes as hex, for new ids.
@@ -149,7 +139,7 @@ class Gateway:
 
     async def _answer(self, exchange: _Exchange) -> web.StreamResponse:
         request = exchange.request
-        target_path = _origin_form(request.raw_path)
+        target_path = origin_form(request.raw_path)
         if "#" in target_path:
             raise _malformed("The path holds a fragment")
         path = target_path.partition("?")[0]
@@ -161,29 +151,32 @@ class Gateway:
             raise self._too_large()
         target = self._choose(route.service)
         exchange.target = target
-        headers = _end_to_end(request.headers)
+        headers = end_to_end(request.headers)
         if TRACE_HEADER not in headers:
             headers[TRACE_HEADER] = exchange.trace_header
-        _refuse_unencodable(target_path, headers)
+        try:
+            refuse_unencodable(target_path, headers)
+        except UnpassableError as error:
+            raise _malformed(str(error)) from None
         return await self._pass(exchange, URL(target.url + target_path, encoded=True), headers)
 
     async def _pass(
         self, exchange: _Exchange, url: URL, headers: CIMultiDict[str]
     ) -> web.StreamResponse:
         request = exchange.request
-        body: _RequestBody | None = None
+        body: RequestBody | None = None
         try:
             async with asyncio.timeout(self._limits.service_seconds) as timeout:
-                clock = _ServiceClock(timeout)
+                clock = ServiceClock(timeout)
                 if request.body_exists:
-                    body = _RequestBody(request, clock, self._limits.body_bytes)
+                    body = RequestBody(request, clock, self._limits.body_bytes)
                 async with self._session.request(
                     request.method,
                     url,
                     headers=headers,
                     data=body and body.chunks(),
                     allow_redirects=False,
-                    skip_auto_headers=_NOTHING_OF_OUR_OWN,
+                    skip_auto_headers=NOTHING_OF_OUR_OWN,
                 ) as answer:
                     return await self._relay(exchange, answer, clock)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -196,7 +189,7 @@ class Gateway:
             raise self._failure(error) from error
 
     async def _relay(
-        self, exchange: _Exchange, answer: aiohttp.ClientResponse, clock: _ServiceClock
+        self, exchange: _Exchange, answer: aiohttp.ClientResponse, clock: ServiceClock
     ) -> web.StreamResponse:
         length = answer.content_length or 0
         if length > self._limits.body_bytes and exchange.request.method != hdrs.METH_HEAD:
@@ -206,7 +199,7 @@ class Gateway:
                 f"The service's answer is over {self._limits.body_bytes} bytes",
             )
         response = web.StreamResponse(
-            status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers)
+            status=answer.status, reason=answer.reason, headers=end_to_end(answer.headers)
         )
         exchange.begin(response)
         with clock.paused():
@@ -279,58 +272,8 @@ class Gateway:
 
 
 def open_session(limits: Limits | None = None) -> aiohttp.ClientSession:
-    """The client side of the gateway: passes bytes on as they come, remembers nothing."""
-    limits = limits or Limits()
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-    )
-
-
-def create_server(gateway: Gateway) -> web.Server:
-    """The server side: one request, one call of ``gateway.handle``."""
-    return _Server(
-        gateway,
-        auto_decompress=False,
-        access_log=None,
-        lingering_time=2.0,  # how long a refused body is still read, so that the refusal arrives
-        max_line_size=_MAXIMUM_HEADER_BYTES,
-        max_field_size=_MAXIMUM_HEADER_BYTES,
-    )
-
-
-class _Server(web.Server):
-    def __init__(self, gateway: Gateway, **options: Any) -> None:
-        # A client that leaves takes its request to the service along.
-        super().__init__(gateway.handle, handler_cancellation=True, **options)
-        self._gateway = gateway
-        self._options = options
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self._gateway, loop=asyncio.get_running_loop(), **self._options)
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's, which would answer bytes that are not HTTP with a part of them, and log it."""
-
-    __slots__ = ("_gateway",)
-
-    def __init__(self, server: web.Server, gateway: Gateway, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._gateway = gateway
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or request.writer.output_size > 0:
-            return super().handle_error(request, status, exc, message)
-        return self._gateway.refuse(request)
+    """The client side of the gateway."""
+    return open_passing_session((limits or Limits()).connect_seconds)
 
 
 class _Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
@@ -388,7 +331,7 @@ class _Exchange:
             "title": refusal.status.phrase,
             "status": refusal.status.value,
             "detail": refusal.detail,
-            "instance": _origin_form(self.request.raw_path).partition("?")[0],
+            "instance": origin_form(self.request.raw_path).partition("?")[0],
             "code": refusal.code,
             "requestId": self.request_id,
         }
@@ -416,93 +359,3 @@ class _Exchange:
             duration_ms=round(duration_ms, 1),
             completed=self.completed,
         )
-
-
-class _ServiceClock:
-    """Stops a time-out while it is the client that is waited for."""
-
-    def __init__(self, timeout: asyncio.Timeout) -> None:
-        self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
-        self._pauses = 0
-        self._left = 0.0
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        self._pause()
-        try:
-            yield
-        finally:
-            self._resume()
-
-    def _pause(self) -> None:
-        deadline = self._timeout.when()
-        if self._pauses == 0 and deadline is not None and not self._timeout.expired():
-            self._left = deadline - self._loop.time()
-            self._timeout.reschedule(None)
-        self._pauses += 1
-
-    def _resume(self) -> None:
-        self._pauses -= 1
-        if self._pauses == 0 and self._timeout.when() is None:
-            self._timeout.reschedule(self._loop.time() + self._left)
-
-
-class _RequestBody:
-    """The client's body on its way to the service, counted."""
-
-    def __init__(self, request: web.BaseRequest, clock: _ServiceClock, maximum_bytes: int) -> None:
-        self._request = request
-        self._clock = clock
-        self._maximum_bytes = maximum_bytes
-        self.too_large = False
-        self.malformed = False
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-            await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        passed = 0
-        while True:
-            try:
-                with self._clock.paused():
-                    chunk = await self._request.content.readany()
-            except web.RequestPayloadError:
-                self.malformed = True
-                raise
-            if not chunk:
-                return
-            passed += len(chunk)
-            if passed > self._maximum_bytes:
-                self.too_large = True
-                raise OverflowError("the body is larger than the gateway passes on")
-            yield chunk
-
-
-def _origin_form(target: str) -> str:
-    """The path and query of a request target that may be absolute (RFC 9112 section 3.2.2)."""
-    if target.startswith("http://"):
-        return "/" + target.removeprefix("http://").partition("/")[2]
-    return target
-
-
-def _end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    named = {
-        name.strip().lower()
-        for value in headers.getall(hdrs.CONNECTION, ())
-        for name in value.split(",")
-    }
-    # One spelling a name: aiohttp keeps repeated headers only where they are spelt the same.
-    spelling: dict[str, str] = {}
-    return CIMultiDict(
-        (spelling.setdefault(name.lower(), name), value)
-        for name, value in headers.items()
-        if name.lower() not in _HOP_BY_HOP and name.lower() not in named
-    )
-
-
-def _refuse_unencodable(target: str, headers: CIMultiDict[str]) -> None:
-    # aiohttp reads bytes that are not UTF-8 as surrogates and can not write them again.
-    try:
-        "".join((target, *headers.values())).encode()
-    except UnicodeEncodeError:
-        raise _malformed("The request holds bytes that are not UTF-8") from None

@@ -12,11 +12,13 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ._administrator import ensure_administrator
 from ._asgi import Application, Message, Receive, Scope, Send
@@ -25,7 +27,13 @@ from ._parent import stop_with_parent
 from ._state import StateFolder, StateInUseError
 from ._variables import hardened_variables
 
+if TYPE_CHECKING:
+    from hypercorn.config import Config  # pants: no-infer-dep
+
 DEFAULT_SERVICES = ("cognito-idp", "dynamodb", "iam", "pipes", "s3", "sns", "sqs", "sts")
+
+# Only with a container engine.
+CONTAINER_SERVICES = ("ecr", "ecs", "elasticloadbalancing", "monitoring")
 
 # Longer than a client keeps an idle connection, so that the client is the one who closes it.
 _KEEP_ALIVE_SECONDS = 75.0
@@ -62,9 +70,21 @@ def _arguments() -> argparse.Namespace:
         help="a port of 127.0.0.1 whose listener forwards to this one; clients may name it as Host."
         " For tests that put a fault in between; the platform has none",
     )
+    parser.add_argument(
+        "--docker-host",
+        metavar="URL",
+        help="the socket of a container engine, unix:///…; with it ECS, ECR and the load balancers"
+        " are open, and run containers there",
+    )
+    parser.add_argument(
+        "--task-logs", metavar="DIR", help="where tasks' log files go; STATE/task-logs if not given"
+    )
     parser.add_argument("--log-level", default="WARNING")
     parser.add_argument("--parent", type=int, help="process id that this one must not outlive")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.docker_host and not arguments.docker_host.startswith("unix:///"):
+        parser.error("--docker-host: containers share this machine's network: unix:///… only")
+    return arguments
 
 
 def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
@@ -76,6 +96,8 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
         return _fail(f"cannot listen on 127.0.0.1:{arguments.port}: {error.strerror}")
     port: int = listener.getsockname()[1]
     services = frozenset(name for name in arguments.services.split(",") if name)
+    if arguments.docker_host:
+        services |= {*CONTAINER_SERVICES}
     root_access_key = f"ROOT{secrets.token_hex(16)}"
     variables = hardened_variables(
         os.environ,
@@ -92,15 +114,26 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
 
     # Only now: ministack reads its switches while it is imported.
     import ministack.app  # pants: no-infer-dep
-    from hypercorn.asyncio import serve  # pants: no-infer-dep
     from hypercorn.config import Config  # pants: no-infer-dep
 
     # It would run the scripts in two folders of its container image, which a host may have too.
     ministack.app._collect_scripts = lambda *_folders: []
 
     previous_stop, state_of = state.previous_stop()
+    stops: list[Callable[[], Awaitable[None]]] = []
 
     async def ready() -> None:
+        if arguments.docker_host:
+            from ._containers._install import install
+
+            installed = install(
+                engine=arguments.docker_host,
+                port=port,
+                state=state.root,
+                logs=Path(arguments.task_logs or state.root / "task-logs").absolute(),
+            )
+            stops.append(installed.stop)
+            guard.registry = installed.login
         await ensure_administrator(
             ministack.app.app, state, root_access_key=root_access_key, region=arguments.region
         )
@@ -130,7 +163,7 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.loglevel = arguments.log_level
     try:
-        asyncio.run(serve(guard, config))
+        asyncio.run(_serve(guard, config, stops))
     except Exception:
         if application.failure is None:
             raise
@@ -140,6 +173,24 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
         return 1
     state.mark_stopped(datetime.now(UTC))
     return 0
+
+
+async def _serve(
+    guard: Guard, config: "Config", stops: Sequence[Callable[[], Awaitable[None]]]
+) -> None:
+    """Serves until SIGTERM or SIGINT; `stops` are awaited first: what they end is served until then."""
+    from hypercorn.asyncio import serve  # pants: no-infer-dep
+
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+
+    async def stopped() -> None:
+        await ending.wait()
+        for stop in stops:
+            await stop()
+
+    await serve(guard, config, shutdown_trigger=stopped)
 
 
 class _AfterStartup:

@@ -7,9 +7,11 @@ their signature. Checking signatures and policies stays MiniStack's business.
 
 import json
 import re
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from ._asgi import Application, Message, Receive, RefusedError, Scope, Send
+from ._containers._registry import Admission, is_registry_path
 from ._forms import form_fields, may_be_form, read_form, replayed
 
 HEALTH_PATH = "/_ministack/health"
@@ -36,6 +38,17 @@ _PART = frozenset({"partnumber", "uploadid"})
 _DISCARDED_BYTES = 1024 * 1024
 
 
+class Registry(Protocol):
+    """Decides over requests of Docker's registry protocol."""
+
+    def admit(self, method: str, path: str, authorization: str | None) -> Admission:
+        """Whether the request may go on."""
+
+
+class _PasswordWantedError(RefusedError):
+    pass
+
+
 class Guard:
     """An ASGI application that lets through what a local AWS client sends, and refuses the rest."""
 
@@ -47,11 +60,13 @@ class Guard:
         services: frozenset[str],
         refused_keys: frozenset[str] = frozenset(),
         forwarding_ports: frozenset[int] = frozenset(),
+        registry: Registry | None = None,
     ) -> None:
         """`services` are signing names (`dynamodb`); `refused_keys` are obeyed unchecked behind here.
 
         `forwarding_ports` are ports of this machine from which somebody forwards to `port`: a client
         signs the Host that it was told, so these are names of this server too, and no others.
+        `registry` decides over requests of Docker's registry protocol; without one there is none.
         """
         self._application = application
         self._hosts = frozenset(
@@ -61,6 +76,7 @@ class Guard:
         )
         self._services = services
         self._refused_keys = refused_keys
+        self.registry = registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -72,6 +88,10 @@ class Guard:
             return
         try:
             foreign_origin = self._check(scope)
+        except _PasswordWantedError:
+            await _discard_body(receive)
+            await _answer_password_wanted(send)
+            return
         except RefusedError as refusal:
             await _discard_body(receive)
             await _answer_refusal(send, str(refusal))
@@ -100,6 +120,9 @@ class Guard:
         # no bucket and no user pool does.
         if path.startswith("/_") or path == "/health":
             raise RefusedError("this endpoint is closed")
+        if self.registry is not None and is_registry_path(path):
+            self._check_registry(method, path, headers)
+            return self._foreign_origin(headers, bucket_decides=False)
         query = [
             (name.lower(), value)
             for name, value in parse_qsl(
@@ -125,6 +148,14 @@ class Guard:
         plays = intended in _READS
         uploads = intended == "PUT" and {name for name, _ in query} >= _PART
         return self._foreign_origin(headers, bucket_decides=presigned and (plays or uploads))
+
+    def _check_registry(self, method: str, path: str, headers: "_Headers") -> None:
+        assert self.registry is not None
+        match self.registry.admit(method, path, headers.single("authorization")):
+            case Admission.UNKNOWN:
+                raise _PasswordWantedError("the registry wants a password of ECR's login")
+            case Admission.DENIED:
+                raise RefusedError("ECR's policies do not allow this")
 
     def _check_key(self, key: str, service: str) -> None:
         if _UNCHECKED_KEY.fullmatch(key) or key in self._refused_keys or not key:
@@ -258,6 +289,23 @@ async def _discard_body(receive: Receive) -> None:
         size += len(message.get("body", b""))
         if not message.get("more_body", False):
             return
+
+
+async def _answer_password_wanted(send: Send) -> None:
+    body = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 401,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"docker-distribution-api-version", b"registry/2.0"),
+                (b"www-authenticate", b'Basic realm="ecr",service="ecr"'),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _answer_refusal(send: Send, reason: str) -> None:

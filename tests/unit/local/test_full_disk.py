@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import pytest
 
 from deploy.local import _platform, up
-from deploy.local._platform import Options, Platform, PlatformError
+from deploy.local._errors import PlatformError
+from deploy.local._platform import Options, Platform
 from deploy.local._ports import listen
 from deploy.local._report import Console
 from deploy.local._state import StateFolder, write_private
@@ -39,7 +40,9 @@ def test_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(_platform, "write_configuration", unwritable)
     monkeypatch.setattr(_platform, "SERVICES", ())
     folder = StateFolder(tmp_path / "state")
-    options = Options(canaries={}, cors_origins=[], tracing_daemon="127.0.0.1:1", verbose=False)
+    options = Options(
+        canaries={}, containers=None, cors_origins=[], tracing_daemon="127.0.0.1:1", verbose=False
+    )
 
     async def run(platform: Platform) -> bool:
         return await platform.run(asyncio.Event())

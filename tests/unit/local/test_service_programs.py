@@ -21,7 +21,6 @@ from deploy.local._services import (
 )
 
 SETTINGS = ServiceSettings(
-    port=4711,
     cursor_secret="s" * 48,
     cors_origins=["http://127.0.0.1:8080", "http://localhost:8080"],
     tracing_daemon=None,
@@ -37,7 +36,7 @@ async def test_a_service_gets_what_is_its_own(
     monkeypatch.setenv("PYTHONSTARTUP", "/elsewhere")
     provisioned = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     async with aiohttp.ClientSession() as session:
-        program = service_program(service, SETTINGS, provisioned, session)
+        program = service_program(service, SETTINGS, provisioned, session, port=4711)
     assert program.command == [sys.executable, "-m", f"services.{service}"]
     environment = program.environment
     assert {name for name in environment if name.startswith("AWS_")} == set(provisioned)
@@ -73,9 +72,9 @@ async def test_the_consumer_has_its_services_variables_and_no_port() -> None:
 
 
 async def test_tracing_is_told_only_where_something_listens() -> None:
-    traced = ServiceSettings(1, None, [], "127.0.0.1:2000")
+    traced = ServiceSettings(None, [], "127.0.0.1:2000")
     async with aiohttp.ClientSession() as session:
-        program = service_program("course_catalog", traced, {}, session)
+        program = service_program("course_catalog", traced, {}, session, port=1)
     assert program.environment["CATALOG_TRACING_DAEMON"] == "127.0.0.1:2000"
     assert program.environment["CATALOG_TRACING_RATE"] == "1"
 

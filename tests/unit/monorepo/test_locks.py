@@ -37,7 +37,7 @@ def pins(name: str) -> dict[str, Version]:
 
 
 def test_there_is_a_lock_for_each_resolve() -> None:
-    assert ["default", "embedded_aws", "mypy", "pants", "pytest", "ruff"] == RESOLVES
+    assert ["default", "dockerfile", "embedded_aws", "mypy", "pants", "pytest", "ruff"] == RESOLVES
     assert sorted(path.stem for path in FOLDER.glob("*.lock")) == RESOLVES
 
 
@@ -67,3 +67,15 @@ def test_a_lock_carries_no_address(name: str) -> None:
 def test_what_a_tool_shares_with_the_code_has_one_version(name: str) -> None:
     tool, code = pins(name), pins("default")
     assert {k: v for k, v in tool.items() if k in code and code[k] != v} == {}
+
+
+def test_every_wheel_that_is_named_is_one_of_the_lock() -> None:
+    """deploy/images takes the hashes of an image's wheels from there."""
+    locked = (FOLDER / "default.lock").read_text()
+    lines = (FOLDER / "default.wheels").read_text().splitlines()
+    assert lines
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        assert f"--hash=sha256:{digest}" in locked, name
+        project, version = name.split("-")[:2]
+        assert pins("default")[canonicalize_name(project)] == Version(version), name
