@@ -45,7 +45,7 @@ class SimulatedTime:
 
     now: float = 1_000.0
     every_step: list[Callable[[], None]] = field(default_factory=list)
-    at: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    at: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
 
     def clock(self) -> float:
         return self.now
@@ -61,7 +61,7 @@ class SimulatedTime:
             for step in self.every_step:
                 step()
 
-    def after(self, seconds: float, happens: Callable[[], None]) -> None:
+    def after(self, seconds: float, happens: Callable[[], object]) -> None:
         self.at.append((self.now + seconds, happens))
 
 
@@ -362,24 +362,20 @@ class SimulatedCloud:
         self._stale = {"services": found, "failures": []}
         return self._stale
 
-    def _update_service(self, cluster: str, service: str, taskDefinition: str) -> dict[str, Any]:  # noqa: N803
-        if taskDefinition in self.inactive:
+    def _update_service(self, **given: Any) -> dict[str, Any]:
+        if given["taskDefinition"] in self.inactive:
             raise refused("ClientException", "TaskDefinition is inactive")
-        found = self.services[service]
-        if found.primary.definition.arn != taskDefinition:
-            self._deploy(found, taskDefinition)
+        found = self.services[given["service"]]
+        if found.primary.definition.arn != given["taskDefinition"]:
+            self._deploy(found, given["taskDefinition"])
         return {"service": found.document()}
 
-    def _describe_task_definition(
-        self,
-        taskDefinition: str,
-        include: Sequence[str],
-    ) -> dict[str, Any]:
+    def _describe_task_definition(self, **given: Any) -> dict[str, Any]:
         arn = next(
             (
                 one
                 for one in self.definitions
-                if one.rpartition("/")[2] == taskDefinition.rpartition("/")[2]
+                if one.rpartition("/")[2] == given["taskDefinition"].rpartition("/")[2]
             ),
             None,
         )
@@ -406,33 +402,23 @@ class SimulatedCloud:
         self, tags: Sequence[Mapping[str, str]] = (), **document: Any
     ) -> dict[str, Any]:
         arn = self._register(document, tags)
-        return self._describe_task_definition(arn, [])
+        return self._describe_task_definition(taskDefinition=arn)
 
-    def _list_task_definitions(
-        self,
-        familyPrefix: str,
-        status: str,
-        sort: str,
-        maxResults: int,  # noqa: N803
-    ) -> dict[str, Any]:
+    def _list_task_definitions(self, **given: Any) -> dict[str, Any]:
         found = [
             arn
             for arn in self.definitions
-            if arn.rpartition("/")[2].startswith(familyPrefix) and arn not in self.inactive
+            if arn.rpartition("/")[2].startswith(given["familyPrefix"]) and arn not in self.inactive
         ]
-        return {"taskDefinitionArns": list(reversed(found))[:maxResults]}
+        return {"taskDefinitionArns": list(reversed(found))[: given["maxResults"]]}
 
-    def _list_tasks(
-        self,
-        cluster: str,
-        serviceName: str,
-        desiredStatus: str,
-        maxResults: int,  # noqa: N803
-    ) -> dict[str, Any]:
+    def _list_tasks(self, **given: Any) -> dict[str, Any]:
         return {
             "taskArns": [
-                task.arn for task in self._stopped if task.group == f"service:{serviceName}"
-            ][:maxResults]
+                task.arn
+                for task in self._stopped
+                if task.group == "service:" + given["serviceName"]
+            ][: given["maxResults"]]
         }
 
     def _describe_tasks(self, cluster: str, tasks: Sequence[str]) -> dict[str, Any]:
@@ -444,7 +430,7 @@ class SimulatedCloud:
             ]
         }
 
-    def _describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:  # noqa: N803
+    def _describe_target_health(self, **given: Any) -> dict[str, Any]:
         return {
             "TargetHealthDescriptions": [
                 {
@@ -455,15 +441,12 @@ class SimulatedCloud:
                 }
                 for service in self.services.values()
                 for task in service.tasks
-                if task.running and any(one.group_arn == TargetGroupArn for one in service.targets)
+                if task.running
+                and any(one.group_arn == given["TargetGroupArn"] for one in service.targets)
             ]
         }
 
-    def _describe_alarms(
-        self,
-        AlarmNames: Sequence[str],
-        AlarmTypes: Sequence[str],  # noqa: N803
-    ) -> dict[str, Any]:
+    def _describe_alarms(self, **given: Any) -> dict[str, Any]:
         return {
             "MetricAlarms": [
                 {
@@ -471,7 +454,7 @@ class SimulatedCloud:
                     "StateValue": self.alarms[name],
                     "StateReason": "too many errors",
                 }
-                for name in AlarmNames
+                for name in given["AlarmNames"]
                 if name in self.alarms
             ]
         }
@@ -501,13 +484,11 @@ class _Client:
 
 def refused(code: str, message: str = "no", *, status: int = 400) -> ClientError:
     """An error answer of AWS."""
-    return ClientError(
-        {
-            "Error": {"Code": code, "Message": message},
-            "ResponseMetadata": {"HTTPStatusCode": status},
-        },  # type: ignore[typeddict-item]
-        "Operation",
-    )
+    answer: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(answer, "Operation")
 
 
 def unreachable() -> EndpointConnectionError:
