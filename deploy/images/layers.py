@@ -57,6 +57,7 @@ _UNUSED_STANDARD = frozenset(
         "venv", "wsgiref", "xmlrpc",
     }
 )  # fmt: skip
+_ELF_HEADER_BYTES = 64
 # What a PEX is made of besides what it carries.
 _PEX_ITSELF = re.compile(r"(PEX-INFO|__main__\.py|\.bootstrap/.*|\.deps/.*|__pex__/.*)")
 
@@ -134,7 +135,7 @@ def loadable_part(library: bytes) -> bytes:
     What is loaded is named by the program headers; the rest lies behind it. Section headers, which
     describe the rest, go with it. What is not a 64-bit little-endian ELF file stays as it is.
     """
-    if library[:6] != b"\x7fELF\x02\x01":
+    if library[:6] != b"\x7fELF\x02\x01" or len(library) < _ELF_HEADER_BYTES:
         return library
     headers_at, sections_at = struct.unpack_from("<QQ", library, 0x20)
     header_size, count = struct.unpack_from("<HH", library, 0x36)

@@ -36,6 +36,7 @@ from deploy.local._credentials import (
     assume_role_through,
     credential_variables,
 )
+from deploy.local._durations import Durations
 from deploy.local._environment import (
     EnvironmentBuildError,
     embedded_aws_command,
@@ -129,7 +130,8 @@ class Platform:
         Gives whether everything stopped by itself. Raises PlatformError when it can not start; then
         nothing runs any more.
         """
-        async with self._stack:
+        self._console.expect(Durations(self._folder.durations))
+        async with self._console.waiting(), self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
             self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
             await remove_leftovers(self._folder, self._console)

@@ -6,19 +6,26 @@ line that says what is being waited for appear on terminals alone. Knows no proc
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from deploy.local._durations import Durations
 from deploy.local._state import DEFAULT_FOLDER
 
 COMMAND = "./pantsw run deploy/local/up.py"
+
+_WORTH_TELLING_SECONDS = 2.0
+_REDRAWN_SECONDS = 1.0
+# Where lines stay, as in a log.
+_TOLD_SECONDS = 10.0
 
 _BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
 
@@ -102,20 +109,53 @@ class Console:
         self._as_json = as_json
         self._clock = clock
         self._began = clock()
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, float] = {}  # since when
+        self._durations: Durations | None = None
+
+    def expect(self, durations: Durations) -> None:
+        """From here on, whoever waits is told for how long; see `waiting`."""
+        self._durations = durations
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Says that ``what`` is being done, and how long it took."""
         began = self._clock()
-        self._waiting[what] = None
+        self._waiting[what] = began
         self._show_waiting()
         try:
             yield
         finally:
             self._waiting.pop(what, None)
             self._show_waiting()
-        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{self._clock() - began:6.1f} s")
+        took = self._clock() - began
+        if self._durations is not None:
+            self._durations.took(what, took)
+        self._line(f"  {self._in(_GREEN, '✓')} {what:<44}{took:6.1f} s")
+
+    @asynccontextmanager
+    async def waiting(
+        self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """Meanwhile, says again and again what is waited for, and how long that still takes."""
+
+        async def tell() -> None:
+            while True:
+                if self._errors.isatty():
+                    await sleep(_REDRAWN_SECONDS)
+                    self._show_waiting()
+                else:
+                    await sleep(_TOLD_SECONDS)
+                    for what, since in list(self._waiting.items()):
+                        if self._clock() - since >= _TOLD_SECONDS:
+                            self._line(f"  … {self._with_time(what)}")
+
+        task = asyncio.create_task(tell(), name="tell what is waited for")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
@@ -211,9 +251,16 @@ class Console:
 
     def _show_waiting(self) -> None:
         if self._errors.isatty():
-            waiting = ", ".join(self._waiting)
+            waiting = ", ".join(map(self._with_time, self._waiting))
             shown = f"  … {waiting}"[:78] if waiting else ""  # a wrapped line could not be erased
             self._write(self._errors, f"\r\x1b[K{shown}")
+
+    def _with_time(self, what: str) -> str:
+        elapsed = self._clock() - self._waiting[what]
+        if elapsed < _WORTH_TELLING_SECONDS:
+            return what
+        left = None if self._durations is None else self._durations.left(what, elapsed)
+        return f"{what} {elapsed:.0f} s" + (f", about {left:.0f} s left" if left else "")
 
     def _line(self, text: str) -> None:
         if self._errors.isatty():

@@ -7,6 +7,7 @@
       platform.json          what `--json` prints, while the platform runs; mode 0600
       session.json           what `token` needs, while the platform runs; mode 0600
       secrets.json           the keys that sign cursors; mode 0600
+      durations.json         how long each step of the start took (see _durations.py)
       demo-users.json        the demo users' passwords (see _provision.py)
       samples                digest of the sample courses that were loaded
       headers/               a file a demo user, for `curl -H @FILE`: the Authorization header
@@ -39,6 +40,7 @@ _OURS = frozenset(
         "aws",
         "containers.json",
         "demo-users.json",
+        "durations.json",
         "gateway.json",
         "headers",
         "lock",
@@ -98,6 +100,10 @@ class StateFolder:
     @property
     def containers(self) -> Path:
         return self.root / "containers.json"
+
+    @property
+    def durations(self) -> Path:
+        return self.root / "durations.json"
 
     @property
     def operator(self) -> Path:

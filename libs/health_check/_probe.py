@@ -45,9 +45,8 @@ def probe(host: str, port: int, path: str, *, timeout_seconds: float) -> None:
         raise Unhealthy(f"{path}: no answer within {timeout_seconds:g} s") from None
     except OSError as error:
         raise Unhealthy(f"{path}: {error.strerror or error}") from None
-    version, _, rest = line.partition(b" ")
-    status = rest[:3]
-    if not version.startswith(b"HTTP/1.") or not status.isdigit():
+    version, status, *_ = [*line.split(b" ", 2), b""]
+    if not version.startswith(b"HTTP/1.") or len(status) != 3 or not status.isdigit():
         raise Unhealthy(f"{path}: that is not HTTP")
     if status != b"200":
         raise Unhealthy(f"{path}: {status.decode()}")

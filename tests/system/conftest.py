@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -11,10 +11,18 @@ from tests.system.platform_process import RunningPlatform, is_alive
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+def platform_arguments() -> Sequence[str]:
+    """What `up.py` is told besides where; a module may have a fixture of its own by this name."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def platform(
+    tmp_path_factory: pytest.TempPathFactory, platform_arguments: Sequence[str]
+) -> Iterator[RunningPlatform]:
     """The whole platform on free ports and a state folder of its own. It must end by itself."""
     directory = tmp_path_factory.mktemp("platform")
-    running = RunningPlatform(directory, directory / "state", "--port", "0")
+    running = RunningPlatform(directory, directory / "state", "--port", "0", *platform_arguments)
     try:
         yield running
         left = running.descendants()

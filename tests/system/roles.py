@@ -1,4 +1,4 @@
-"""A service as AWS sees it: the process's own environment and the credentials of its role."""
+"""A service as AWS sees it: its own environment and the credentials of its role."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import aioboto3
 from botocore.config import Config
 
+from tests.containers.engine import find_engine
+from tests.system.container_tasks import task_containers
 from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform
 
@@ -45,7 +47,10 @@ def process_of(platform: RunningPlatform, service: str) -> int:
 
 
 def environment_of(platform: RunningPlatform, service: str) -> dict[str, str]:
-    """The variables that the service's process was started with."""
+    """The variables that the service's process, or one of its containers, was started with."""
+    if "cluster" in platform.document:
+        containers = task_containers(find_engine(), platform.state)
+        return next(one.environment for one in containers if one.family == service)
     raw = Path(f"/proc/{process_of(platform, service)}/environ").read_bytes()
     pairs = (os.fsdecode(entry).partition("=") for entry in raw.split(b"\0") if entry)
     return {name: value for name, _, value in pairs}

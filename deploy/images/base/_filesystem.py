@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 import tarfile
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -82,14 +81,7 @@ def write_root(packages: Iterable[Package], to: BinaryIO, *, source_date_epoch: 
 
 
 def _members(package: Package) -> Iterable[tuple[tarfile.TarInfo, bytes]]:
-    done = subprocess.run(
-        ["dpkg-deb", "--fsys-tarfile", str(package.file)],  # noqa: S603, S607 - Debian's, no shell
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BaseError(f"{package.file.name}: {done.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(package.files())) as archive:
         for member in archive:
             member.name = member.name.removeprefix("./").rstrip("/")
             if member.name in ("", "."):

@@ -49,13 +49,14 @@ class BaseError(Exception):
 
 @dataclass(frozen=True)
 class Package:
-    """One Debian package, downloaded and verified. `control` is what `dpkg` keeps about it."""
+    """One Debian package, downloaded and verified. `control` is what `dpkg` keeps about it, `files`
+    gives what it installs, as a tar archive."""
 
     name: str
     version: str
     architecture: str
     control: str
-    file: Path
+    files: Callable[[], bytes]
 
 
 def require_tools() -> None:
@@ -109,15 +110,25 @@ def fetch(
 
 
 def _read(file: Path) -> Package:
+    control = _dpkg_deb("--field", file).decode()
+    fields = dict(
+        line.split(": ", 1) for line in control.splitlines() if ": " in line and line[0] != " "
+    )
+    return Package(
+        fields["Package"],
+        fields["Version"],
+        fields["Architecture"],
+        control,
+        lambda: _dpkg_deb("--fsys-tarfile", file),
+    )
+
+
+def _dpkg_deb(what: str, file: Path) -> bytes:
     done = subprocess.run(
-        ["dpkg-deb", "--field", str(file)],  # noqa: S603, S607 - Debian's, no shell
+        ["dpkg-deb", what, str(file)],  # noqa: S603, S607 - Debian's, no shell
         capture_output=True,
-        text=True,
         check=False,
     )
     if done.returncode:
-        raise BaseError(f"{file.name} is not a package: {done.stderr.strip()}")
-    fields = dict(
-        line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line and line[0] != " "
-    )
-    return Package(fields["Package"], fields["Version"], fields["Architecture"], done.stdout, file)
+        raise BaseError(f"{file.name} is not a package: {done.stderr.decode().strip()}")
+    return done.stdout

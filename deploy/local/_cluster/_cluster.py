@@ -120,7 +120,7 @@ class Cluster:
             login = await asyncio.to_thread(
                 login_to, registry_named(self._registry), Aws(lambda: variables), is_ecr=True
             )
-            self._references = await self._images.push(login)
+            self._pushed = await self._images.push(login)
             with self._console.step("cluster, load balancer"):
                 async with self._client("elbv2") as elb:
                     host, self._target_groups = await self._balance(elb)
@@ -189,10 +189,12 @@ class Cluster:
             del self._starting[name]
 
     async def _create(self, ecs_service: EcsService, variables: Mapping[str, str]) -> None:
+        image = self._pushed[ecs_service.service]
         registered = await self._ecs.register_task_definition(
             **definitions.task_definition(
                 ecs_service,
-                image=self._references[ecs_service.service],
+                image=image.reference,
+                version=image.version,
                 variables=variables,
                 task_role_arn=self._role_arns[ecs_service.service],
             )

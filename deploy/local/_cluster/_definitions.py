@@ -23,6 +23,9 @@ from deploy.local._services import CONSUMER, DRAIN_SECONDS, SERVICES, service_of
 CLUSTER = "lyceum"
 LOAD_BALANCER = "lyceum"
 
+# Of task definitions.
+VERSION_TAG = "lyceum:version"
+
 # Where every service listens in its container, on all of the container's addresses.
 CONTAINER_HOST, CONTAINER_PORT = "0.0.0.0", 8080  # noqa: S104 - the container's own, as on AWS
 
@@ -105,6 +108,7 @@ def task_definition(
     ecs_service: EcsService,
     *,
     image: str,
+    version: str,
     variables: Mapping[str, str],
     task_role_arn: str,
 ) -> dict[str, Any]:
@@ -113,6 +117,7 @@ def task_definition(
     Args:
         ecs_service: whose tasks.
         image: by digest.
+        version: of the image, for `deploy/release`, which does the same.
         variables: the environment, but for what the image holds.
         task_role_arn: what the service may do.
     """
@@ -151,6 +156,7 @@ def task_definition(
         "memory": "512",
         "taskRoleArn": task_role_arn,
         "containerDefinitions": [container],
+        "tags": [{"key": VERSION_TAG, "value": version}],
     }
 
 

@@ -21,7 +21,7 @@ from deploy.local._report import Console
 from deploy.local._services import SERVICES, python_environment
 from deploy.local._supervisor import tied_to_parent
 from deploy.release import SERVICES as RELEASED
-from deploy.release import Docker, RegistryLogin, ReleaseError, push_image
+from deploy.release import Docker, PushedImage, RegistryLogin, ReleaseError, push_image
 
 # The variable of the Dockerfile and of Pants, and what deploy/images/base makes.
 _BASE_VARIABLE, _OWN_BASE = "BASE_IMAGE", "lyceum/base:debian12"
@@ -109,8 +109,8 @@ class Images:
             if document["event"] == "imageBuilt":
                 self._references[document["service"]] = document["id"]
 
-    async def push(self, login: RegistryLogin) -> dict[str, str]:
-        """Sends every image; gives for each service the reference by digest. Raises PlatformError."""
+    async def push(self, login: RegistryLogin) -> dict[str, PushedImage]:
+        """Sends every service's image. Raises PlatformError."""
         docker = Docker(REPOSITORY_ROOT, host=self._engine.host)
         with self._console.step("images into the registry"):
             try:
@@ -130,4 +130,4 @@ class Images:
                 )
             except ReleaseError as error:
                 raise PlatformError(f"the images could not be sent: {error}") from error
-        return {image.service.name: image.reference for image in pushed}
+        return {image.service.name: image for image in pushed}

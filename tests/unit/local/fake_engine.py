@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import struct
+import platform
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from aiohttp import web
 
 FIT: Mapping[str, Any] = {
     "OSType": "linux",
+    "KernelVersion": platform.release(),
     "Plugins": {"Network": ["bridge", "host", "null"]},
     "SecurityOptions": ["name=seccomp,profile=default"],
 }
@@ -27,55 +27,26 @@ class FakeEngine:
         self.info: Mapping[str, Any] = FIT
         self.images: set[str] = set()
         self.containers: dict[str, dict[str, str]] = {}
-        self.calls: list[tuple[str, str]] = []
-        self.subscribed = asyncio.Event()
-        self._outputs: dict[str, asyncio.Queue[bytes]] = {}
-        self._events: asyncio.Queue[bytes] = asyncio.Queue()
+        self.removals: list[str] = []
 
     @property
     def host(self) -> str:
         return f"unix://{self.socket}"
 
-    def tell(self, action: str, container: str, **attributes: str) -> None:
-        """An event of a container; an attribute's name is as the engine writes it."""
-        actor = {"ID": container, "Attributes": {**self.containers[container], **attributes}}
-        event = {"Type": "container", "Action": action, "Actor": actor}
-        self._events.put_nowait(json.dumps(event).encode() + b"\n")
-
-    def end_events(self) -> None:
-        """As when the engine is restarted."""
-        self._events.put_nowait(b"")
-
-    def write(self, container: str, output: bytes, *, stream: int = 1) -> None:
-        """What a container writes; nothing is its end."""
-        frame = struct.pack(">BxxxL", stream, len(output)) + output if output else b""
-        self._output(container).put_nowait(frame)
-
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[FakeEngine]:
-        application = web.Application(middlewares=[self._noted])
+        application = web.Application()
         application.router.add_get("/info", self._info)
         application.router.add_get("/images/{name:.+}/json", self._image)
         application.router.add_get("/containers/json", self._list)
-        application.router.add_get("/containers/{id}/logs", self._logs)
-        application.router.add_post("/containers/{id}/stop", self._gone)
-        application.router.add_delete("/containers/{id}", self._gone)
-        application.router.add_get("/events", self._stream_events)
-        runner = web.AppRunner(
-            application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
-        )
+        application.router.add_delete("/containers/{id}", self._remove)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(self.socket)).start()
         try:
             yield self
         finally:
             await runner.cleanup()
-
-    @web.middleware
-    async def _noted(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        self.calls.append((request.method, request.path_qs))
-        answer: web.StreamResponse = await handler(request)
-        return answer
 
     async def _info(self, _: web.Request) -> web.Response:
         return web.json_response(self.info)
@@ -86,37 +57,22 @@ class FakeEngine:
         return web.json_response({})
 
     async def _list(self, request: web.Request) -> web.Response:
+        assert request.query["all"] == "1"
         (label,) = json.loads(request.query["filters"])["label"]
         name, _, value = label.partition("=")
         return web.json_response(
             [
-                {"Id": container, "Labels": labels}
+                {"Id": container, "Names": [f"/name-of-{container}"]}
                 for container, labels in self.containers.items()
                 if labels.get(name) == value
             ]
         )
 
-    async def _gone(self, request: web.Request) -> web.Response:
-        if request.match_info["id"] not in self.containers:
+    async def _remove(self, request: web.Request) -> web.Response:
+        container = request.match_info["id"]
+        if container not in self.containers:
             return web.json_response({"message": "no such container"}, status=404)
-        if request.method == "DELETE":
-            del self.containers[request.match_info["id"]]
+        assert request.query["force"] == "1"
+        del self.containers[container]
+        self.removals.append(container)
         return web.Response(status=204)
-
-    async def _logs(self, request: web.Request) -> web.StreamResponse:
-        return await _streamed(request, self._output(request.match_info["id"]))
-
-    async def _stream_events(self, request: web.Request) -> web.StreamResponse:
-        self.subscribed.set()
-        return await _streamed(request, self._events)
-
-    def _output(self, container: str) -> asyncio.Queue[bytes]:
-        return self._outputs.setdefault(container, asyncio.Queue())
-
-
-async def _streamed(request: web.Request, chunks: asyncio.Queue[bytes]) -> web.StreamResponse:
-    answer = web.StreamResponse()
-    await answer.prepare(request)
-    while chunk := await chunks.get():
-        await answer.write(chunk)
-    return answer

@@ -36,15 +36,11 @@ async def test_containers_are_found_by_their_label_and_removed(tmp_path: Path) -
     async with FakeEngine(tmp_path).serving() as fake, Engine.open(fake.host) as engine:
         fake.containers = {"a": {"of": "me"}, "b": {"of": "them"}, "c": {"of": "me"}}
         found = await engine.containers("of=me")
-        assert found == [Container("a", {"of": "me"}), Container("c", {"of": "me"})]
+        assert found == [Container("a", "name-of-a"), Container("c", "name-of-c")]
         for container in found:
-            await engine.stop(container.id, 15)
             await engine.remove(container.id)
         assert fake.containers.keys() == {"b"}
-        assert ("POST", "/containers/a/stop?t=15") in fake.calls
-        # What is gone already is no error.
-        await engine.stop("a", 15)
-        await engine.remove("a")
+        await engine.remove("a")  # what is gone already is no error
 
 
 async def test_an_image_is_there_or_not(tmp_path: Path) -> None:
@@ -52,16 +48,6 @@ async def test_an_image_is_there_or_not(tmp_path: Path) -> None:
         fake.images = {"lyceum/course_catalog:0.3.0"}
         assert await engine.has_image("lyceum/course_catalog:0.3.0")
         assert not await engine.has_image("lyceum/course_catalog:0.4.0")
-
-
-async def test_output_comes_without_the_frames_of_its_streams(tmp_path: Path) -> None:
-    async with FakeEngine(tmp_path).serving() as fake, Engine.open(fake.host) as engine:
-        fake.write("a", b"one\n")
-        fake.write("a", b"two\n", stream=2)
-        fake.write("a", b"x" * 300_000)
-        fake.write("a", b"")
-        output = b"".join([chunk async for chunk in engine.output("a")])
-        assert output == b"one\ntwo\n" + b"x" * 300_000
 
 
 async def test_an_engine_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ def test_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(_platform, "write_configuration", unwritable)
-    monkeypatch.setattr(_platform, "SERVICES", ())
     folder = StateFolder(tmp_path / "state")
     options = Options(
         canaries={}, containers=None, cors_origins=[], tracing_daemon="127.0.0.1:1", verbose=False

@@ -1,0 +1,148 @@
+"""What layers are made of: the same bytes each time, and libraries that can still be loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from deploy.images import layers
+from libs.aws._clients import Service
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Each path below a folder: mode, time and content."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        about = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(folder))] = (about.st_mode, int(about.st_mtime), content)
+    return found
+
+
+def sources_pex(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("PEX-INFO", "{}")
+        archive.writestr("__main__.py", "raise SystemExit('the PEX itself')")
+        archive.writestr(".bootstrap/pex/__init__.py", "")
+        archive.writestr("__pex__/__init__.py", "")
+        archive.writestr("libs/one/__init__.py", '"""One."""\nVALUE = 1\n')
+        archive.writestr("services/two/__main__.py", "import libs.one\nprint(libs.one.VALUE)\n")
+        archive.writestr("services/two/openapi.yaml", "openapi: 3.0.3\n")
+    return path
+
+
+def test_the_sources_are_compiled_and_without_the_pex_around_them(tmp_path: Path) -> None:
+    layers.sources(sources_pex(tmp_path / "srcs.pex"), tmp_path / "out")
+    files = [name for name, (_, _, content) in tree(tmp_path / "out").items() if content]
+    assert files == [
+        f"{layers.SITE_PACKAGES}/libs/one/__init__.pyc",
+        f"{layers.SITE_PACKAGES}/services/two/__main__.pyc",
+        f"{layers.SITE_PACKAGES}/services/two/openapi.yaml",
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-m", "services.two"],
+        cwd=tmp_path / "out" / layers.SITE_PACKAGES,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "1\n"), ran.stderr
+
+
+def test_tracebacks_name_files_where_the_image_has_them(tmp_path: Path) -> None:
+    layers.sources(sources_pex(tmp_path / "srcs.pex"), tmp_path / "out")
+    compiled = tmp_path / "out" / layers.SITE_PACKAGES / "services/two/__main__.pyc"
+    assert f"/{layers.SITE_PACKAGES}/services/two/__main__.py".encode() in compiled.read_bytes()
+    assert str(tmp_path).encode() not in compiled.read_bytes()
+
+
+def test_the_same_sources_give_the_same_layer(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        layers.sources(sources_pex(tmp_path / f"{name}.pex"), tmp_path / name / "out")
+    first, second = tree(tmp_path / "first"), tree(tmp_path / "second")
+    assert first == second
+    assert {time for _, time, _ in first.values()} - {first["out"][1]} == set()
+
+
+def test_what_can_not_be_compiled_ends_the_build(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "srcs.pex", "w") as archive:
+        archive.writestr("libs/broken.py", "def (:\n")
+    with pytest.raises(SystemExit, match="not everything"):
+        layers.sources(tmp_path / "srcs.pex", tmp_path / "out")
+    assert "libs/broken.py" in capsys.readouterr().out
+
+
+def test_the_standard_library_gets_bytecode_beside_it_and_no_copy(tmp_path: Path) -> None:
+    layers.interpreter(tmp_path / "out")
+    library = tmp_path / "out" / Path(os.__file__).parent.relative_to("/")
+    assert list(library.rglob("*.py")) == []
+    compiled = library / "asyncio/__pycache__" / f"events.{sys.implementation.cache_tag}.pyc"
+    # PEP 552: flags 1 say that it is kept by a hash, and that nobody compares it.
+    assert compiled.read_bytes()[4:8] == b"\x01\0\0\0"
+    assert str(Path(os.__file__).parent / "asyncio/events.py").encode() in compiled.read_bytes()
+    assert not (library / "idlelib").exists()
+
+
+@pytest.mark.parametrize("module", ["uvloop.loop", "yaml._yaml", "pydantic_core._pydantic_core"])
+def test_a_library_without_its_debugging_information_is_loaded(tmp_path: Path, module: str) -> None:
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    whole = Path(spec.origin).read_bytes()
+    part = layers.loadable_part(whole)
+    assert len(part) <= len(whole)
+    lean = tmp_path / "lean.so"
+    lean.write_bytes(part)
+    program = (
+        "import importlib.util, sys\n"
+        f"import {module.partition('.')[0]}\n"
+        f"sys.modules.pop({module!r}, None)\n"
+        f"spec = importlib.util.spec_from_file_location({module!r}, {str(lean)!r})\n"
+        "importlib.util.module_from_spec(spec)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_debugging_information_is_most_of_a_library() -> None:
+    spec = find_spec("uvloop.loop")
+    assert spec is not None
+    assert spec.origin is not None
+    whole = Path(spec.origin).read_bytes()
+    assert len(layers.loadable_part(whole)) < len(whole) / 2
+
+
+def test_taken_twice_it_is_the_same() -> None:
+    spec = find_spec("yaml._yaml")
+    assert spec is not None
+    assert spec.origin is not None
+    once = layers.loadable_part(Path(spec.origin).read_bytes())
+    assert layers.loadable_part(once) == once
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\x7fELF\x02\x01" + bytes(20), id="cut short"),
+        pytest.param(b"\x7fELF\x01\x01" + bytes(200), id="32 bits"),
+        pytest.param(b"#!/bin/sh\n" * 20, id="a script"),
+    ],
+)
+def test_what_is_no_library_stays_as_it_is(content: bytes) -> None:
+    assert layers.loadable_part(content) == content
+
+
+def test_the_aws_models_that_stay_are_those_that_libs_aws_has_clients_of() -> None:
+    assert set(get_args(Service)) < layers.AWS_SERVICES
