@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CLUSTER = "lyceum"
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
+DONE, FAILED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
 
 
 class Stopped(BaseException):
@@ -72,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         report.can_not("stopped; nothing that runs was changed")
         return stopped.exit_code
+    except Exception:
+        # A defect of ours must not leave with the exit code of a deployment that was taken back.
+        traceback.print_exc()
+        report.can_not("this is a defect of the tool; what runs now is not known: look at status")
+        return UNKNOWN
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -234,7 +240,8 @@ class _Where:
                 "--url is missing: where the service answers from outside (--no-verify goes without)"
             )
         url = tried(lambda: version_url(address)) if address and not options.no_verify else None
-        registry = tried(lambda: registry_named(options.registry)) if options.registry else None
+        named = getattr(options, "registry", None)  # a roll-back goes where its image is
+        registry = tried(lambda: registry_named(named)) if named else None
         raise_all(problems)
         return cls(
             cluster=options.cluster or (local.cluster if local else CLUSTER),

@@ -11,8 +11,9 @@ import pytest
 
 # What the wrapper itself calls; nothing else is on PATH here.
 PROGRAMS = (
-    "bash", "cat", "cut", "dirname", "env", "false", "grep", "ln", "mkdir", "mktemp", "ps",
-    "pwd", "rm", "sed", "sha256sum", "sleep", "tail", "timeout", "tr", "uname", "wc",
+    "bash", "cat", "chmod", "cut", "dirname", "env", "false", "grep", "head", "ln", "mkdir",
+    "mktemp", "mv", "ps", "pwd", "rm", "sed", "sh", "sha256sum", "sleep", "tail", "timeout", "tr",
+    "uname", "wc",
 )  # fmt: skip
 
 
@@ -29,7 +30,8 @@ class Machine:
             found = shutil.which(name)
             assert found, name
             (self.bin / name).symlink_to(found)
-        for name in ("pantsw", "pants.toml", "3rdparty/python/pants.lock"):
+        (self.checkout / "deploy/images").mkdir(parents=True)
+        for name in ("pantsw", "pants.toml", "3rdparty/python/pants.lock", "deploy/images/docker"):
             shutil.copy(name, self.checkout / name)
 
     def install(self, name: str, script: str) -> None:
@@ -135,3 +137,76 @@ def test_a_second_command_does_not_wait_for_the_daemon_of_the_first(machine: Mac
         assert machine.pantsw("second", PANTSW="launcher").stdout == "true\n"
         first.stdin.close()
     assert machine.pantsw("third", PANTSW="launcher").stdout == "no\n"
+
+
+# A launcher that starts docker as Pants does: with the path that it is given, and nothing else.
+STARTS_DOCKER = """
+path=${PANTS_DOCKER_EXECUTABLE_SEARCH_PATHS#"[\'"}
+exec env -i "${path%"\']"}/docker" build --tag it .
+"""
+
+
+def test_docker_is_told_by_a_script_what_the_machine_says(machine: Machine) -> None:
+    """In the environment that Pants gives it, it would be part of the images' hashes."""
+    machine.install_python_3_11()
+    machine.install("pants", STARTS_DOCKER)
+    machine.install(
+        "docker",
+        '[ "$1" != --version ] || { echo "Docker version 20.10.24"; exit; }\n'
+        'echo "$DOCKER_HOST, $DOCKER_BUILDKIT, $*"',
+    )
+    done = machine.pantsw("x", PANTSW="launcher", DOCKER_HOST="unix:///a folder/it's.sock")
+    assert done.stdout == "unix:///a folder/it's.sock, 1, build --network=none --tag it .\n"
+    done = machine.pantsw("x", PANTSW="launcher", DOCKER_HOST="tcp://127.0.0.1:2375")
+    assert done.stdout.startswith("tcp://127.0.0.1:2375, ")
+
+
+@pytest.mark.parametrize(
+    ("version", "buildx", "builder"),
+    [
+        pytest.param("20.10.24+dfsg1", "exit 1", "1", id="BuildKit inside"),
+        pytest.param("28.2.2", "exit 0", "1", id="BuildKit by its plug-in"),
+        pytest.param("28.2.2", "exit 1", "0", id="the classic builder"),
+    ],
+)
+def test_a_command_line_builds_with_what_it_has(
+    machine: Machine, version: str, buildx: str, builder: str
+) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", STARTS_DOCKER)
+    machine.install(
+        "docker",
+        f'case $1 in --version) echo "Docker version {version}, build x";; buildx) {buildx};;'
+        ' *) echo "$DOCKER_BUILDKIT";; esac',
+    )
+    assert machine.pantsw("x", PANTSW="launcher").stdout == f"{builder}\n"
+
+
+def test_without_an_engine_all_packages_are_all_but_the_images(machine: Machine) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", 'echo "${PANTS_TAG:-all}"')
+    done = machine.pantsw("package", "::", PANTSW="launcher")
+    assert done.stdout == "['-container']\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pantsw: no Docker engine answers, container images are left out")
+    # Who asks for one by its name is told what is missing; other goals need no Docker.
+    for arguments in (("package", "services/course_catalog:image"), ("test", "::")):
+        done = machine.pantsw(*arguments, PANTSW="launcher")
+        assert (done.stdout, done.stderr) == ("all\n", "")
+
+
+def test_with_an_engine_all_packages_are_all(machine: Machine) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", 'echo "${PANTS_TAG:-all}"')
+    machine.install("docker", "exit 0")
+    done = machine.pantsw("package", "::", PANTSW="launcher")
+    assert (done.stdout, done.stderr) == ("all\n", "")
+
+
+def test_an_image_without_docker_is_one_line(machine: Machine) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", STARTS_DOCKER)
+    done = machine.pantsw("package", "services/course_catalog:image", PANTSW="launcher")
+    assert done.returncode == 127
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("docker: there is no docker on PATH")

@@ -164,7 +164,7 @@ def running_service(
                 desired_count=2,
                 target_group_arn=arn,
             ),
-            "healthCheckGracePeriodSeconds": 2,
+            "healthCheckGracePeriodSeconds": 10,
         }
     )
     deadline = time.monotonic() + 90
