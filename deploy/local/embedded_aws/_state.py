@@ -5,6 +5,7 @@ Knows files and nothing of AWS. Everything in the folder is private to its owner
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -93,6 +94,11 @@ class StateFolder:
         """Everything is written: the next start begins with the state of `now`."""
         write_private(self._stopped, {"stoppedAt": now.astimezone(UTC).isoformat()})
         self._running.unlink(missing_ok=True)
+
+
+def platform_id(root: Path) -> str:
+    """What the containers of a state folder are labelled with: always the same for one folder."""
+    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
 
 
 def write_private(path: Path, content: dict[str, str]) -> None:

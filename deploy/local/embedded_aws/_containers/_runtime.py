@@ -7,7 +7,6 @@ what must be in time (health checks, stops, drains) does not wait for it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .._load_balancer._control import Counts, Listener, Target
+from .._state import platform_id
 from ._addresses import Addresses
 from ._cluster import Cluster, Names, Registry
 from ._data_plane import DataPlane, DataPlaneError
@@ -208,8 +208,3 @@ class Containers:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def platform_id(state: Path) -> str:
-    """What the containers of a state folder are labelled with: always the same for one folder."""
-    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
