@@ -19,9 +19,17 @@ def packaged_image(engine: DockerEngine, service: str) -> str:
     for folder in (Path(), Path("dist")):
         path = folder / written
         if path.is_file():
-            image_id = str(json.loads(path.read_bytes())["image_id"])
+            info = json.loads(path.read_bytes())
+            # By the tag of its content: the id that Pants writes it reads out of Docker's progress,
+            # and does not find it there where the engine took its time.
+            (name, *_) = (
+                str(tag["name"])
+                for registry in info["registries"]
+                for tag in registry["tags"]
+                if "-" in tag["tag"]
+            )
             try:
-                return engine.run("image", "inspect", "--format", "{{.Id}}", image_id)
+                return engine.run("image", "inspect", "--format", "{{.Id}}", name)
             except DockerError:
-                raise DockerError(f"the engine has lost {image_id}; {again}") from None
+                raise DockerError(f"the engine has lost {name}; {again}") from None
     raise FileNotFoundError(f"{written} is missing; {again}")
