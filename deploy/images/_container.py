@@ -102,14 +102,23 @@ class Container:
 
 
 @contextmanager
-def container(image: str, variables: Mapping[str, str], port: int) -> Iterator[Container]:
+def container(
+    image: str, variables: Mapping[str, str], port: int, *command: str
+) -> Iterator[Container]:
     """A container of `image`, made and not yet started; it is removed afterwards.
 
-    It shares the network of this machine. Raises DockerError.
+    It shares the network of this machine. `command` takes the place of the image's own. Raises
+    DockerError.
     """
     settings = [f"--env={name}={value}" for name, value in variables.items()]
     identity = docker(
-        "create", "--network=host", "--label=lyceum.images.check=1", *RESTRICTIONS, *settings, image
+        "create",
+        "--network=host",
+        "--label=lyceum.images.check=1",
+        *RESTRICTIONS,
+        *settings,
+        image,
+        *command,
     )
     try:
         yield Container(identity, port)

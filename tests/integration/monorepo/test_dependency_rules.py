@@ -5,65 +5,19 @@ Each test asks the real Pants, with the real rules, in a scratch copy of the rep
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+
+from tests.integration.monorepo.checkout import Checkout, scratch_checkout
 
 SERVICES = ("course_catalog", "content_delivery", "progress_tracking")
 
 
-@dataclass(frozen=True)
-class Checkout:
-    """A scratch copy of the repository in which Pants runs."""
-
-    root: Path
-
-    def pants(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["./pantsw", *arguments],
-            cwd=self.root,
-            env={
-                **os.environ,
-                "PANTS_UNMATCHED_BUILD_FILE_GLOBS": "warn",
-                "PANTS_DYNAMIC_UI": "false",
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    def plant(self, path: str, statement: str) -> Path:
-        planted = self.root / path
-        planted.write_text(f"{statement}\n")
-        return planted
-
-    def stop(self) -> None:
-        """Ends the scratch copy's daemon by its process id."""
-        for file in self.root.glob(".pids/*/pantsd/pid"):
-            with suppress(ProcessLookupError):
-                os.kill(int(file.read_text()), signal.SIGKILL)
-
-
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    root = tmp_path_factory.mktemp("checkout")
-    for name in ("pantsw", "pants.toml", "BUILD"):
-        shutil.copy(name, root / name)
-    for name in ("3rdparty", "libs", "services", "deploy", "tests"):
-        shutil.copytree(name, root / name, ignore=shutil.ignore_patterns("test_*.py"))
-    made = Checkout(root)
-    try:
+    with scratch_checkout(tmp_path_factory.mktemp("checkout")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.mark.parametrize(
