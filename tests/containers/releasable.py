@@ -31,10 +31,14 @@ def releasable_images(engine: DockerEngine) -> Iterator[dict[str, str]]:
 def _releasable(engine: DockerEngine, service: str, made: list[str]) -> str:
     image, prefix = packaged_image(engine, service), SERVICES[service].prefix
     content = image.removeprefix("sha256:")
-    name = f"lyceum-test/{service}:{content[:12]}"
+    packaged, name = (
+        f"lyceum-test/{service}:{kind}-{content[:12]}" for kind in ("packaged", "releasable")
+    )
+    engine.run("image", "tag", image, packaged)  # BuildKit builds on names alone
+    made.append(packaged)
     with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:
         (Path(folder) / "Dockerfile").write_text(
-            f"FROM {image}\nENV {prefix}IMAGE_HASH={content} {prefix}REVISION=of-a-test\n"
+            f"FROM {packaged}\nENV {prefix}IMAGE_HASH={content} {prefix}REVISION=of-a-test\n"
         )
         engine.run("build", "--quiet", "--tag", name, folder)
     made.append(name)

@@ -33,7 +33,8 @@ from deploy.local._services import CONSUMING, SERVICES, ServiceSettings, variabl
 from deploy.local._state import StateFolder
 from deploy.release import Aws, ReleaseError, login_to, registry_named
 
-_READY_WITHIN_SECONDS = 120.0
+# On a busy machine many interpreters start at the same time.
+_READY_WITHIN_SECONDS = 180.0
 _LOOK_SECONDS = 0.2
 # SIGTERM, SIGKILL, and what the engine takes to remove a container on a busy machine.
 _STOPPED_WITHIN_SECONDS = definitions.STOP_TIMEOUT_SECONDS + 15.0

@@ -95,7 +95,7 @@ LOCAL = Timing(
     health_check_interval=1,
     health_check_timeout=2,
     deregistration_delay=6,
-    health_check_grace=20,
+    health_check_grace=60,
 )
 
 
