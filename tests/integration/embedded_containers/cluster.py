@@ -70,7 +70,9 @@ class Load:
 class Service:
     """A service with its own target group and listener."""
 
-    def __init__(self, aws: Aws, clients: Mapping[str, Any], name: str, url: str, group: str) -> None:
+    def __init__(
+        self, aws: Aws, clients: Mapping[str, Any], name: str, url: str, group: str
+    ) -> None:
         self.aws = aws
         self.ecs, self.elb = clients["ecs"], clients["elbv2"]
         self.name = name
@@ -280,4 +282,3 @@ def _is_settled(service: Mapping[str, Any]) -> bool:
         and service["runningCount"] == service["desiredCount"]
         and service["deployments"][0]["rolloutState"] != "IN_PROGRESS"
     )
-

@@ -21,7 +21,7 @@ lock = threading.Lock()
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):
+    def do_GET(self):  # noqa: N802 - http.server's name
         global busy
         with lock:
             busy += 1
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments):
         if self.path != "/readyz":
-            print(self.path, flush=True)
+            say(self.path)
 
 
 def answer_of(path):
@@ -63,6 +63,8 @@ def whoami():
         facts = dict(line.rstrip("\n").split(":\t", 1) for line in status)
     with open("/proc/self/cgroup") as groups:
         memory = next((line for line in groups if ":memory:" in line), "")
+    with open("/proc/mounts") as table:
+        mounts = [line.split()[1] for line in table]
     return {
         "uid": os.getuid(),
         "root": root,
@@ -71,8 +73,13 @@ def whoami():
         "arguments": sys.argv[1:],
         "environment": dict(os.environ),
         "cgroup": memory.strip(),
-        "mounts": [line.split()[1] for line in open("/proc/mounts")],
+        "mounts": mounts,
     }
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 class Server(ThreadingHTTPServer):
@@ -82,15 +89,15 @@ class Server(ThreadingHTTPServer):
 
 
 def main():
-    print("starting", flush=True)
+    say("starting")
     if os.environ.get("APP_CRASH"):
-        print("there is no way to start", flush=True)
+        say("there is no way to start")
         return 3
     time.sleep(float(os.environ.get("APP_LATE", "0")))
     server = Server((os.environ["APP_HOST"], int(os.environ.get("APP_PORT", "8080"))), Handler)
 
     def stop(*_arguments):
-        print("told to stop", flush=True)
+        say("told to stop")
         if not os.environ.get("APP_DEAF"):
             threading.Thread(target=server.shutdown).start()
 
@@ -101,7 +108,7 @@ def main():
     server.server_close()
     while busy:
         time.sleep(0.01)
-    print("stopped", flush=True)
+    say("stopped")
     return 0
 
 

@@ -116,11 +116,11 @@ async def test_a_deaf_task_is_killed_after_its_stop_time_out(service: Service) -
 async def test_a_task_that_dies_is_replaced(service: Service) -> None:
     await service.create(await service.define(APP_VERSION="1"))
     victim = (await service.tasks())[0]
-    (container,) = [
+    (container,) = (
         one
         for one in service.aws.containers()
         if one.startswith(victim["containers"][0]["runtimeId"])
-    ]
+    )
     service.aws.engine.run("kill", "--signal", "KILL", container)
 
     async def replaced() -> bool:

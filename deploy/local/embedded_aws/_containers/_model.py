@@ -241,7 +241,8 @@ class Service:
     network: dict[str, Any] = field(default_factory=dict)
     last_completed: Deployment | None = None
     failures: int = 0
-    not_before: float = 0.0
+    not_before: float = 0.0  # no task is started earlier
+    settled_after: float = 0.0  # nor is a steady state reached
     steady: bool = False
 
     @property

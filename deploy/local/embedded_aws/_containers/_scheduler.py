@@ -19,6 +19,8 @@ _BREAKER_SHARE, _BREAKER_MINIMUM, _BREAKER_MAXIMUM = 0.5, 3, 200
 # Tasks that keep on failing are started ever more slowly; ECS too begins at once and slows down.
 _FAILURES_AT_FULL_SPEED = 3
 _SLOWEST_SECONDS = 60.0
+# For so long at least a failed deployment can be read beside the one that is gone back to.
+_FAILURE_SHOWN_SECONDS = 3.0
 _FAILED_TO_RUN = frozenset({"EssentialContainerExited", "TaskFailedToStart"})
 
 
@@ -79,6 +81,7 @@ class Scheduler:
         service.deployments.insert(0, deployment)
         service.failures = 0
         service.not_before = 0.0
+        service.settled_after = 0.0
         service.steady = False
 
     def step(self, service: Service) -> list[Action]:
@@ -150,19 +153,23 @@ class Scheduler:
         )
         back.updated_at = self._now()
         self.tell(service, f"rolling back to (deployment {back.id}).")
+        service.settled_after = self._clock() + _FAILURE_SHOWN_SECONDS
 
     def _replace_sick(self, service: Service) -> list[Stop]:
         """Stops the tasks that are found unhealthy: at once where they never served, else when there
-        is a replacement, if there may be one beside them."""
-        sick = [task for task in service.tasks if task.running and task.verdict is not None]
+        is a replacement, or as far as there is no room for one beside them."""
+        own = service.tasks_of(service.primary)
+        sick = [task for task in own if task.running and task.verdict is not None]
+        fit = [task for task in own if task.active and task.verdict is None]
         healthy = sum(task.running and task.healthy for task in service.tasks)
         room = self._upper(service) - sum(task.active for task in service.tasks)
+        lacking = service.desired - len(fit) - room
         stops: list[Stop] = []
-        for task in sick:
+        for task in sorted(sick, key=lambda task: task.was_healthy):
             assert task.verdict is not None
-            replaced = healthy >= service.desired
-            if not task.was_healthy or replaced or room <= 0:
+            if not task.was_healthy or healthy >= service.desired or lacking > 0:
                 stops.append(Stop(task, task.verdict))
+                lacking -= 1
         return stops
 
     def _roll(self, service: Service, stopped: set[Task]) -> list[Action]:
@@ -191,6 +198,7 @@ class Scheduler:
                 if not spare:
                     break
                 spare -= 1
+            room += 1
             actions.append(Stop(task, _reason(primary)))
 
         if wanted < 0:
@@ -208,7 +216,8 @@ class Scheduler:
         own = [task for task in service.tasks if task.deployment_id == primary.id]
         fit = sum(task.running and task.healthy for task in own)
         steady = (
-            primary.rollout is not Rollout.FAILED
+            self._clock() >= service.settled_after
+            and primary.rollout is not Rollout.FAILED
             and fit == service.desired
             and sum(not task.ended for task in own) == service.desired
             and all(task.ended for task in others)
