@@ -44,9 +44,7 @@ AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts", "xray"})
 # files that would name what is left out here.
 _UNUSED_FILE = re.compile(r".*\.(c|cpp|h|hpp|pxd|pxi|pyi|pyx)|RECORD")
 # Parts of packages that no service imports. They stay; only no bytecode is made of them.
-_UNUSED_PACKAGES = re.compile(
-    r"/(pydantic/v1|cffi|pycparser|aioitertools/tests|boto3/(docs|examples))/"
-)
+_UNUSED_PACKAGES = re.compile(r"/(pydantic/v1|cffi|pycparser|aioitertools/tests|boto3/examples)/")
 # Parts of the standard library that need a terminal, a compiler or a test runner. They stay in the
 # base; only no bytecode is made of them.
 _UNUSED_STANDARD = frozenset(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shlex
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,9 @@ _WORTH_TELLING_SECONDS = 2.0
 _REDRAWN_SECONDS = 1.0
 # Where lines stay, as in a log.
 _TOLD_SECONDS = 10.0
+
+# A task's file ends in the whole of its id; people tell tasks apart by the beginning of it.
+_TASK_LOG = re.compile(r"(-[0-9a-f]{8})[0-9a-f]{24}$")
 
 _BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
 
@@ -49,11 +53,10 @@ class Journey:
 
 @dataclass(frozen=True)
 class ClusterAddress:
-    """Where images go, the name of the ECS cluster, and who may release to it."""
+    """Where images go, and the name of the ECS cluster."""
 
     registry: str
     name: str
-    operator: Path
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,8 @@ class Console:
         self._quote(last_lines)
 
     def output_of(self, name: str, line: str) -> None:
-        """A line of a process's log (``--verbose``)."""
+        """A line of a process's or a task's log (``--verbose``)."""
+        name = _TASK_LOG.sub(r"\1", name)
         self._line(f"{self._in(_DIM, f'{name:>17} |')} {line}")
 
     # What `Supervisor` tells.
@@ -223,7 +227,7 @@ class Console:
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
         if (cluster := platform.cluster) is not None:
             lines += [f"  {'registry':<18} {cluster.registry}"]
-            lines += [f"  {'cluster':<18} {cluster.name}, operator in {cluster.operator}"]
+            lines += [f"  {'cluster':<18} {cluster.name}; {release_on(platform.state, 'status')}"]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
         traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")
@@ -326,6 +330,12 @@ def command_on(state: Path, command: str) -> str:
     """The command for the platform on this state folder, as a line for a shell."""
     where = "" if state == DEFAULT_FOLDER else f"--state {shlex.quote(str(state))} "
     return f"{COMMAND} -- {where}{command}"
+
+
+def release_on(state: Path, command: str) -> str:
+    """The same for a command of `deploy/release`."""
+    where = "" if state == DEFAULT_FOLDER else f" {shlex.quote(str(state))}"
+    return f"./pantsw run deploy/release/release.py -- {command} --local{where}"
 
 
 def _from_file(header_file: Path) -> str:

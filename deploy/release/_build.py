@@ -34,7 +34,7 @@ class BuiltImage:
         revision: the commit that it is made of; ends in ``-dirty`` where it is of none.
         id: the engine's: the digest of the configuration.
         size: of all layers, unpacked, in bytes.
-        sbom: its bill of materials, where one was made.
+        sbom: its bill of materials.
     """
 
     service: Service
@@ -43,7 +43,7 @@ class BuiltImage:
     revision: str
     id: str
     size: int
-    sbom: Path | None
+    sbom: Path
 
     @property
     def reference(self) -> str:
@@ -64,7 +64,7 @@ class BuiltImage:
             "revision": self.revision,
             "id": self.id,
             "sizeBytes": self.size,
-            "sbom": str(self.sbom) if self.sbom else None,
+            "sbom": str(self.sbom),
         }
 
 
@@ -142,8 +142,20 @@ def _finish(service: Service, revision: Revision, *, root: Path, docker: Docker)
         revision=str(revision),
         id=done.id,
         size=done.size,
-        sbom=None,
+        sbom=_bill_of_materials(service, done.id, root),
     )
+
+
+def _bill_of_materials(service: Service, image: str, root: Path) -> Path:
+    # Here, for only a build needs it, and it takes a while to import.
+    from deploy.images._docker import DockerError
+    from deploy.images._materials import MaterialsError
+    from deploy.images.sbom import write_sbom
+
+    try:
+        return write_sbom(service.name, image, folder=root / "dist" / "sbom")
+    except (DockerError, MaterialsError) as error:
+        raise ReleaseError(f"{service.name}: no bill of materials: {error}") from None
 
 
 def _packaged(service: Service, version: str, root: Path) -> tuple[str, str]:

@@ -136,7 +136,7 @@ def content_of(
             target = targets[address]
             for name, value in _parts(address, target):
                 parts[name] = value.replace(version, "{version}")
-            if target["target_type"] != "python_requirement":
+            if target["target_type"] not in _GENERATORS:
                 files.update(target.get("sources") or ())
     return Content(version, parts, frozenset(files))
 
@@ -236,7 +236,8 @@ def lock_path(pants_toml: str) -> str:
 
 
 def lock_entries(lock: str) -> dict[str, str]:
-    """A lock's entries by their normalised names: version, marker, hashes."""
+    """A lock's entries by their normalised names: version, marker, hashes. Those of a file of
+    requirements too."""
     entries: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", lock.replace("\\\n", " ")):
         name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", entry)

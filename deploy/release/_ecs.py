@@ -28,6 +28,19 @@ ACTIONS = frozenset({
     "iam:PassRole",
 })  # fmt: skip
 
+REGISTRY_ACTIONS = frozenset({
+    "ecr:GetAuthorizationToken",
+    # What the registry asks for behind the distribution API: looking, then sending.
+    "ecr:BatchGetImage",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:InitiateLayerUpload",
+    "ecr:UploadLayerPart",
+    "ecr:CompleteLayerUpload",
+    "ecr:PutImage",
+})  # fmt: skip
+"""What the registry needs besides, where it is ECR."""
+
 IN_PROGRESS, COMPLETED, FAILED = "IN_PROGRESS", "COMPLETED", "FAILED"
 
 # What a task definition says and can be registered with; the rest is ECS's own account of it.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -87,17 +89,27 @@ class Pants:
         except subprocess.TimeoutExpired:
             raise ReleaseError(f"pantsw {arguments[0]} took longer than {_SECONDS:.0f} s") from None
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            told = next(
-                (
-                    line
-                    for line in lines
-                    if ("Exception" in line or "Error" in line)
-                    # Pants announces what it then tells.
-                    and not line.endswith("Exception encountered:")
-                ),
-                None,
+            log = self._root / "dist" / "release" / "pants.log"
+            with contextlib.suppress(OSError):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text(done.stderr, encoding="utf-8")
+            raise ReleaseError(
+                f"./pantsw {' '.join(arguments[:2])} failed: {_reason(done.stderr)}"
+                f" (all that it said: {log})"
             )
-            said = told or (lines[-1] if lines else "without a word")
-            raise ReleaseError(f"./pantsw {arguments[0]} {arguments[1]} failed: {said.strip()}")
         return done.stdout
+
+
+def _reason(errors: str) -> str:
+    """Why Pants failed, of all that it wrote: the exception, and the last word of a tool it ran."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    named = [
+        place
+        for place, line in enumerate(lines)
+        if re.match(r"[A-Za-z_.]+(Error|Exception|Failure): ", line)
+    ]
+    if not named:
+        return lines[-1] if lines else "without a word"
+    rest = [line for line in lines[named[-1] + 1 :] if not line.startswith("Use `--keep-sandboxes")]
+    is_tools = "ProcessExecutionFailure" in lines[named[-1]]
+    return " … ".join([lines[named[-1]], *(rest[-1:] if is_tools else rest[:1])])

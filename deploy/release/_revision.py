@@ -51,7 +51,7 @@ class _MadeOf:
     files: frozenset[str]
     builds: frozenset[str]
     suffixes: frozenset[tuple[str, str]]  # of its files, by folder
-    lock: str
+    locks: tuple[str, ...]  # and the requirements that it is made from
     distributions: frozenset[str]
 
     @classmethod
@@ -62,13 +62,13 @@ class _MadeOf:
             files=content.files,
             builds=frozenset(str(folder / "BUILD") for folder in folders),
             suffixes=frozenset((str(path.parent), path.suffix) for path in paths),
-            lock=_lock_path(git, "HEAD"),
+            locks=_locks(git),
             distributions=frozenset(distributions),
         )
 
     def paths(self) -> list[str]:
         folders = {folder for folder, _ in self.suffixes if folder != "."}
-        shared = {PANTS_TOML, PANTS_LOCK, _MACROS, self.lock}
+        shared = {PANTS_TOML, PANTS_LOCK, _MACROS, *self.locks}
         return sorted({*self.files, *self.builds, *folders, *shared} - {""})
 
     def may_hold(self, path: str) -> bool:
@@ -76,7 +76,7 @@ class _MadeOf:
         return (
             path in self.files
             or path in self.builds
-            or path in (PANTS_TOML, PANTS_LOCK, self.lock)
+            or path in (PANTS_TOML, PANTS_LOCK, *self.locks)
             or path.startswith(f"{_MACROS}/")
         )
 
@@ -97,7 +97,7 @@ class _MadeOf:
                 changed = _of_pants(
                     text(PANTS_TOML, parent), text(PANTS_LOCK, parent)
                 ) != _of_pants(text(PANTS_TOML, commit), text(PANTS_LOCK, commit))
-            elif path == self.lock:
+            elif path in self.locks:
                 changed = self._entries(before) != self._entries(now)
             else:
                 # A module that was taken away is in no list of today's files.
@@ -112,11 +112,12 @@ class _MadeOf:
         return {name: entries[name] for name in self.distributions & entries.keys()}
 
 
-def _lock_path(git: Git, commit: str) -> str:
+def _locks(git: Git) -> tuple[str, ...]:
     try:
-        return lock_path(git.text(commit, PANTS_TOML) or "")
+        lock = lock_path(git.text("HEAD", PANTS_TOML) or "")
     except ValueError as error:
         raise ReleaseError(f"{PANTS_TOML} can not be read: {error}") from None
+    return (lock, str(PurePosixPath(lock).with_suffix(".in"))) if lock else ()
 
 
 def _of_pants(toml: str | None, lock: str | None) -> Mapping[str, str]:

@@ -83,7 +83,9 @@ def version_in(build: str) -> str | None:
 
 def heading_of(version: str, changelog: str) -> str | None:
     """The rest of the changelog's heading of a version, such as ``(unreleased)``; None without."""
-    found = re.search(rf"^##\s+\[?{re.escape(version)}\]?(?P<rest>.*)$", changelog, re.MULTILINE)
+    found = re.search(
+        rf"^##\s+\[?{re.escape(version)}(?![\w.])\]?(?P<rest>.*)$", changelog, re.MULTILINE
+    )
     return found["rest"].strip() if found else None
 
 

@@ -136,7 +136,7 @@ def _build(options: argparse.Namespace, report: Report) -> int:
             f"  hash      {image.hash}",
             f"  revision  {image.revision}",
             f"  id        {image.id}",
-            *([f"  sbom      {image.sbom}"] if image.sbom else []),
+            f"  sbom      {image.sbom}",
         )
         report.came_out("imageBuilt", "\n".join(lines), image.document())
     return DONE

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.system.platform_process import RunningPlatform, is_alive
+
+
+@pytest.fixture(scope="module")
+def platform_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the module's platform runs; its state is in the folder `state`."""
+    return tmp_path_factory.mktemp("platform")
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +25,11 @@ def platform_arguments() -> Sequence[str]:
 
 @pytest.fixture(scope="module")
 def platform(
-    tmp_path_factory: pytest.TempPathFactory, platform_arguments: Sequence[str]
+    platform_directory: Path, platform_arguments: Sequence[str]
 ) -> Iterator[RunningPlatform]:
     """The whole platform on free ports and a state folder of its own. It must end by itself."""
-    directory = tmp_path_factory.mktemp("platform")
-    running = RunningPlatform(directory, directory / "state", "--port", "0", *platform_arguments)
+    state = platform_directory / "state"
+    running = RunningPlatform(platform_directory, state, "--port", "0", *platform_arguments)
     try:
         yield running
         left = running.descendants()

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.containers.engine import DockerEngine, docker_engine
 from tests.containers.releasable import releasable_images
-from tests.system.container_tasks import TaskContainer, task_containers
+from tests.system.container_tasks import TaskContainer, container_ids, task_containers
 from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform, run_up
 from tests.system.test_journey import *  # noqa: F403
@@ -36,10 +36,15 @@ def engine() -> DockerEngine:
 
 
 @pytest.fixture(scope="module")
-def platform_arguments(engine: DockerEngine) -> Iterator[Sequence[str]]:
+def platform_arguments(engine: DockerEngine, platform_directory: Path) -> Iterator[Sequence[str]]:
     with releasable_images(engine) as images:
         given = [("--image", f"{service}={image}") for service, image in images.items()]
         yield ("--containers", "--tasks", str(TASKS), *(word for pair in given for word in pair))
+        # The platform was stopped in order.
+        state = platform_directory / "state"
+        assert container_ids(engine, state) == []
+        for name in ("platform.json", "operator.env", "containers.json"):
+            assert not (state / name).exists()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -61,86 +62,66 @@ def runs(engine: DockerEngine, platform: RunningPlatform) -> Counter[str]:
     return Counter(one.family for one in task_containers(engine, platform.state))
 
 
-def test_what_dies_is_replaced_and_a_stop_leaves_nothing_but_what_was_recorded(
+def test_nobody_loses_what_was_recorded_and_no_container_stays_however_it_ends(
     start: Start, engine: DockerEngine
 ) -> None:
-    platform = start("--verbose")
-    document = platform.document
-    assert document["cluster"] == "lyceum"
-    assert document["registry"] == document["aws"].removeprefix("http://")
-    assert runs(engine, platform) == dict.fromkeys(FAMILIES, 1)
+    """One platform's life: a task dies, everything is killed, the embedded AWS dies, up.py is killed."""
+    first = start("--verbose")
+    assert first.document["cluster"] == "lyceum"
+    assert first.document["registry"] == first.document["aws"].removeprefix("http://")
+    assert runs(engine, first) == dict.fromkeys(FAMILIES, 1)
     # Every task's output is there, and shown.
-    assert "course_catalog" in platform.errors
-    assert '"event":"listening"' in platform.errors
-    record(platform, "a-course")
+    assert '"event":"listening"' in first.errors
+    assert re.search(r"progress_tracking-consumer-[0-9a-f]{8} \|.*\"consuming\"", first.errors)
     # A task's program is killed; its place is taken by another one.
     victim = next(
-        one for one in task_containers(engine, platform.state) if one.family == "progress_tracking"
+        one for one in task_containers(engine, first.state) if one.family == "progress_tracking"
     )
     engine.run("kill", victim.id)
     died = f"progress_tracking (task {victim.task[:8]}) was ended by SIGKILL; ECS starts another"
-    until(lambda: died in platform.errors, "the death is told")
-    until(lambda: platform.request("/progress/me").status == 200, "another one serves")
-    assert in_progress(platform) == ["a-course"]
-    tasks = {one.task for one in task_containers(engine, platform.state)}
+    until(lambda: died in first.errors, "the death is told")
+    until(lambda: first.request("/progress/me").status == 200, "another one serves")
+    tasks = {one.task for one in task_containers(engine, first.state)}
     assert victim.task not in tasks
     assert len(tasks) == len(FAMILIES)
-
-    children = platform.descendants()
-    assert platform.signal(signal.SIGTERM) == 0, platform.errors
-    assert container_ids(engine, platform.state) == []
-    assert not any(map(is_alive, children))
-    assert "killed" not in platform.errors.replace(died, "")
-    for name in ("platform.json", "operator.env", "containers.json"):
-        assert not (platform.state / name).exists()
-
-    # What was recorded is there again, also where the services then are processes.
-    after = start(containers=False)
-    assert in_progress(after) == ["a-course"]
-    assert "registry" not in after.document
-    assert after.signal(signal.SIGTERM) == 0
-
-
-def test_an_embedded_aws_that_dies_has_the_cluster_made_again_and_a_killed_platform_leaves_nothing(
-    start: Start, engine: DockerEngine
-) -> None:
-    platform = start()
-    before = set(container_ids(engine, platform.state))
-    os.kill(process_of(platform, "deploy.local.embedded_aws"), signal.SIGKILL)
-    until(lambda: "embedded-aws is back" in platform.errors, "the embedded AWS is back")
-    platform.document = json.loads((platform.state / "platform.json").read_text())
-    assert len(platform.request("/courses?limit=100").json["items"]) >= 12
-    record(platform, "a-course")
-    after = set(container_ids(engine, platform.state))
-    assert len(after) == len(FAMILIES)
-    assert not before & after
-
-    # Killed alone: the embedded AWS notices, and ends its containers before it ends itself.
-    children = platform.descendants()
-    platform.process.kill()
-    platform.process.wait()
-    until(lambda: not any(map(is_alive, children)), "every process ends")
-    assert container_ids(engine, platform.state) == []
-
-
-def test_what_was_killed_with_everything_else_is_removed_by_the_next_start(
-    start: Start, engine: DockerEngine
-) -> None:
-    platform = start()
     # As when the machine loses its power, but for the engine.
-    everything = [*platform.descendants(), platform.process.pid]
+    everything = [*first.descendants(), first.process.pid]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for process_id in everything:
             os.kill(process_id, number)
-    platform.process.wait()
+    first.process.wait()
     until(lambda: not any(map(is_alive, everything)), "every process ends")
-    assert len(container_ids(engine, platform.state)) == len(FAMILIES)
+    left = set(container_ids(engine, first.state))
+    assert len(left) == len(FAMILIES)
 
-    # A start of any kind will do.
-    after = start(containers=False)
-    assert f"removed {len(FAMILIES)} containers" in after.errors
-    assert container_ids(engine, platform.state) == []
-    assert after.signal(signal.SIGTERM) == 0
+    second = start()
+    assert f"removed {len(FAMILIES)} containers" in second.errors
+    ours = set(container_ids(engine, second.state))
+    assert len(ours) == len(FAMILIES)
+    assert not left & ours
+    # The embedded AWS dies: all that stood in it is made again.
+    os.kill(process_of(second, "deploy.local.embedded_aws"), signal.SIGKILL)
+    until(lambda: "embedded-aws is back" in second.errors, "the embedded AWS is back")
+    second.document = json.loads((second.state / "platform.json").read_text())
+    assert len(second.request("/courses?limit=100").json["items"]) >= 12
+    record(second, "a-course")
+    again = set(container_ids(engine, second.state))
+    assert len(again) == len(FAMILIES)
+    assert not ours & again
+    # Killed alone: the embedded AWS notices, and ends its containers before it ends itself.
+    children = second.descendants()
+    second.process.kill()
+    second.process.wait()
+    until(lambda: not any(map(is_alive, children)), "every process ends")
+    assert container_ids(engine, second.state) == []
+
+    # What was recorded is there, also where the services are processes again.
+    third = start(containers=False)
+    assert in_progress(third) == ["a-course"]
+    assert "registry" not in third.document
+    assert third.signal(signal.SIGTERM) == 0
+    for name in ("platform.json", "operator.env", "containers.json"):
+        assert not (third.state / name).exists()
 
 
 def test_an_image_that_does_not_run_ends_the_start_with_what_it_said(

@@ -103,7 +103,7 @@ class Cluster:
     @property
     def address(self) -> ClusterAddress:
         """See `Runner.address`."""
-        return ClusterAddress(self._registry, CLUSTER, self._folder.operator)
+        return ClusterAddress(self._registry, CLUSTER)
 
     async def prepare(self) -> None:
         """See `Runner.prepare`: the images."""

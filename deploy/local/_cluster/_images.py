@@ -112,21 +112,24 @@ class Images:
     async def push(self, login: RegistryLogin) -> dict[str, PushedImage]:
         """Sends every service's image. Raises PlatformError."""
         docker = Docker(REPOSITORY_ROOT, host=self._engine.host)
+
+        def send(service: str) -> PushedImage:
+            return push_image(
+                RELEASED[service],
+                login,
+                root=REPOSITORY_ROOT,
+                image=self._references[service],
+                docker=docker,
+                drafts=True,
+            )
+
         with self._console.step("images into the registry"):
             try:
-                pushed = await asyncio.gather(
-                    *(
-                        asyncio.to_thread(
-                            push_image,
-                            RELEASED[service],
-                            login,
-                            root=REPOSITORY_ROOT,
-                            image=self._references[service],
-                            docker=docker,
-                            drafts=True,
-                        )
-                        for service in SERVICES
-                    )
+                # The layers that all have are sent with the first one alone.
+                first, *others = SERVICES
+                pushed = [await asyncio.to_thread(send, first)]
+                pushed += await asyncio.gather(
+                    *(asyncio.to_thread(send, service) for service in others)
                 )
             except ReleaseError as error:
                 raise PlatformError(f"the images could not be sent: {error}") from error

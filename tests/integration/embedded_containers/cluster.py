@@ -115,7 +115,7 @@ class Service:
             cluster=CLUSTER, service=self.name, taskDefinition=definition, **more
         )
         number = answer["service"]["deployments"][0]["id"]
-        last = answer["service"]["deployments"][0]
+        last: dict[str, Any] = answer["service"]["deployments"][0]
 
         async def ended() -> bool:
             nonlocal last
@@ -184,7 +184,7 @@ class Service:
         await self.ecs.delete_service(cluster=CLUSTER, service=self.name, force=True)
 
         async def gone() -> bool:
-            return (await self.describe())["status"] == "INACTIVE"
+            return bool((await self.describe())["status"] == "INACTIVE")
 
         await until(gone, f"{self.name} is gone")
 
@@ -277,7 +277,7 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) 
 
 def _is_settled(service: Mapping[str, Any]) -> bool:
     # What the SDK's waiter services_stable asks for, and that the last deployment has an end.
-    return (
+    return bool(
         len(service["deployments"]) == 1
         and service["runningCount"] == service["desiredCount"]
         and service["deployments"][0]["rolloutState"] != "IN_PROGRESS"

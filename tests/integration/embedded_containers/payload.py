@@ -21,7 +21,7 @@ lock = threading.Lock()
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
         global busy
         with lock:
             busy += 1
@@ -31,19 +31,19 @@ class Handler(BaseHTTPRequestHandler):
             with lock:
                 busy -= 1
 
-    def answer(self, status, body):
+    def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_arguments):
+    def log_message(self, *_arguments: object) -> None:
         if self.path != "/readyz":
             say(self.path)
 
 
-def answer_of(path):
+def answer_of(path: str) -> tuple[int, bytes]:
     if path == "/readyz":
         return (503 if os.environ.get("APP_SICK") else 200), b""
     if path.startswith("/slow/"):
@@ -53,7 +53,7 @@ def answer_of(path):
     return 200, os.environ.get("APP_VERSION", "").encode()
 
 
-def whoami():
+def whoami() -> dict[str, object]:
     try:
         open("/written", "w").close()
         root = "writable"
@@ -77,7 +77,7 @@ def whoami():
     }
 
 
-def say(text):
+def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
     address_family = socket.AF_INET
 
 
-def main():
+def main() -> int:
     say("starting")
     if os.environ.get("APP_CRASH"):
         say("there is no way to start")
@@ -96,7 +96,7 @@ def main():
     time.sleep(float(os.environ.get("APP_LATE", "0")))
     server = Server((os.environ["APP_HOST"], int(os.environ.get("APP_PORT", "8080"))), Handler)
 
-    def stop(*_arguments):
+    def stop(*_arguments: object) -> None:
         say("told to stop")
         if not os.environ.get("APP_DEAF"):
             threading.Thread(target=server.shutdown).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from deploy.local.embedded_aws._containers._definition import ContainerDefinition, TaskDefinition
@@ -79,7 +79,7 @@ class World:
                     task.status = TaskStatus.DEACTIVATING
         return actions
 
-    def until_nothing_happens(self, *, sick: Iterable[str] = ()) -> None:
+    def until_nothing_happens(self, *, sick: Collection[str | None] = ()) -> None:
         """Everything that is started becomes healthy, but for tasks of deployments that are `sick`;
         everything that is told to stop ends."""
         quiet = 0

@@ -274,6 +274,7 @@ class Rolling(RuleBasedStateMachine):
         world = self.world
         for task in world.service.tasks:
             task.verdict = None
+        world.step()  # what has failed so far is counted
         if world.service.primary.rollout is Rollout.FAILED:
             world.deploy()  # somebody has to; it never starts a task again
         if world.service.desired * world.service.rules.maximum_percent // 100 <= math.ceil(

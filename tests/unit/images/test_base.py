@@ -17,6 +17,7 @@ import pytest
 from deploy.images.base._filesystem import write_root
 from deploy.images.base._image import write_image
 from deploy.images.base._packages import BaseError, Package
+from deploy.images.base.build import main
 
 EPOCH = 1_735_689_600
 CERTIFICATE = "usr/share/ca-certificates/mozilla/{}.crt"
@@ -217,9 +218,6 @@ class TestErrors:
 def test_elsewhere_than_on_linux_it_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deploy.images.base import _packages
-    from deploy.images.base.build import main
-
-    monkeypatch.setattr(_packages.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert main([]) == 2
     assert "this is darwin" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import json
@@ -11,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local._report import COMMAND, Console, Journey, Ready, User, journey_line
+from deploy.local._durations import Durations
+from deploy.local._report import (
+    COMMAND,
+    ClusterAddress,
+    Console,
+    Journey,
+    Ready,
+    User,
+    journey_line,
+)
 
 
 class Terminal(io.StringIO):
@@ -80,6 +90,20 @@ def test_the_table_names_everything(platform: Ready) -> None:
     assert "\x1b" not in text
 
 
+def test_of_a_cluster_it_is_said_where_it_is_released_to(platform: Ready) -> None:
+    ready = dataclasses.replace(platform, cluster=ClusterAddress("127.0.0.1:3", "lyceum"))
+    output = io.StringIO()
+    Console(output, io.StringIO(), as_json=True, clock=ticking).ready(ready)
+    document = json.loads(output.getvalue())
+    assert (document["registry"], document["cluster"]) == ("127.0.0.1:3", "lyceum")
+    for state, where in ((Path(".lyceum"), ""), (Path("my state"), " 'my state'")):
+        output = io.StringIO()
+        there = dataclasses.replace(ready, state=state)
+        Console(output, io.StringIO(), as_json=False, clock=ticking).ready(there)
+        assert "  registry           127.0.0.1:3\n" in output.getvalue()
+        assert f"deploy/release/release.py -- status --local{where}\n" in output.getvalue()
+
+
 def test_where_the_traces_are_is_said(platform: Ready) -> None:
     for daemon, said in (
         (None, "  traces             ./pantsw run deploy/local/up.py -- traces\n"),
@@ -140,6 +164,72 @@ def test_a_terminal_says_what_is_waited_for() -> None:
     assert "0.0 s\n" in errors.getvalue()
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def waited(errors: io.StringIO, clock: Clock, durations: Durations, *seconds: float) -> None:
+    """A step during which it is looked at after each of so many seconds."""
+    console = Console(io.StringIO(), errors, as_json=False, clock=clock)
+    console.expect(durations)
+    remaining = iter(seconds)
+    done = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        passed = next(remaining, None)
+        if passed is None:
+            done.set()
+            await asyncio.Event().wait()
+        clock.now += passed or 0
+
+    with console.step("images"):
+        async with console.waiting(sleep=sleep):
+            await done.wait()
+
+
+async def test_who_waits_is_told_how_long_it_still_takes(tmp_path: Path) -> None:
+    durations = Durations(tmp_path / "durations.json")
+    # The first time nobody knows.
+    errors = Terminal()
+    await waited(errors, Clock(), durations, 1, 3, 4)
+    assert "… images\r" in errors.getvalue()
+    assert "… images 4 s\r" in errors.getvalue()
+    assert "left" not in errors.getvalue()
+    # The second time it took eight seconds, and the file says so.
+    errors = Terminal()
+    await waited(errors, Clock(), Durations(tmp_path / "durations.json"), 3, 4, 3)
+    assert "… images 3 s, about 5 s left\r" in errors.getvalue()
+    assert "… images 7 s, about 1 s left\r" in errors.getvalue()
+    assert "… images 10 s\r" in errors.getvalue()  # late, and no longer foretold
+
+
+async def test_where_lines_stay_it_is_told_now_and_then(tmp_path: Path) -> None:
+    (tmp_path / "durations.json").write_text('{"images": 30}')
+    errors = io.StringIO()
+    await waited(errors, Clock(), Durations(tmp_path / "durations.json"), 5, 10)
+    assert errors.getvalue().splitlines() == [
+        "  … images 15 s, about 15 s left",
+        f"  ✓ {'images':<44}{15.0:6.1f} s",
+    ]
+
+
+def test_durations_that_can_not_be_read_or_kept_are_no_reason_to_stop(tmp_path: Path) -> None:
+    path = tmp_path / "durations.json"
+    for text in ("", "[]", '{"a": "b"}', '{"a": null}', "{"):
+        path.write_text(text)
+        assert Durations(path).left("a", 0) is None
+    nowhere = Durations(tmp_path / "no such folder" / "durations.json")
+    nowhere.took("a", 5)
+    assert nowhere.left("a", 1) == 4
+    quick = Durations(tmp_path / "quick.json")
+    quick.took("a", 0.5)
+    assert not (tmp_path / "quick.json").exists()
+
+
 def test_a_step_that_fails_is_not_said_to_be_done() -> None:
     errors = io.StringIO()
     console = Console(io.StringIO(), errors, as_json=False, clock=ticking)
@@ -155,6 +245,9 @@ def test_what_a_process_did_is_told_with_its_last_lines() -> None:
     console.back("course_catalog")
     console.killed("course_catalog", 15)
     console.stopped_badly("embedded-aws", "ended with exit code 1", ["disk full"])
+    console.task_died("course_catalog", "0123abcd", "was ended by SIGKILL", ["no table"])
+    console.task_failed("course_catalog", "0123abcd", "Task failed ELB health checks", [])
+    console.output_of(f"course_catalog-0123abcd{'0' * 24}", "a line")
     assert errors.getvalue().splitlines() == [
         "course_catalog ended with exit code 1; it is started again in 0.5 s. Its last lines:",
         "    no table",
@@ -162,6 +255,12 @@ def test_what_a_process_did_is_told_with_its_last_lines() -> None:
         "course_catalog did not stop within 15 s and was killed",
         "embedded-aws ended with exit code 1 when it was stopped. Its last lines:",
         "    disk full",
+        "course_catalog (task 0123abcd) was ended by SIGKILL; ECS starts another one."
+        " Its last lines:",
+        "    no table",
+        "course_catalog (task 0123abcd) is replaced by ECS: Task failed ELB health checks."
+        " Its last lines:",
+        "course_catalog-0123abcd | a line",
     ]
 
 

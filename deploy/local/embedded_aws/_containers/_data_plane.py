@@ -45,6 +45,11 @@ class DataPlane:
         self._moved = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
 
+    @property
+    def process_id(self) -> int | None:
+        """The process that runs now."""
+        return self._child.process.pid if self._child else None
+
     async def start(self) -> None:
         """Starts the process; it has no listener yet."""
         await self._spawn()

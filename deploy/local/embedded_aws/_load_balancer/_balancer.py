@@ -67,8 +67,8 @@ class Balancer:
         path = origin_form(request.raw_path)
         headers = self._headers(request)
         try:
-            if "#" in path:
-                raise UnpassableError("The path holds a fragment")
+            if not path.startswith("/") or "#" in path:
+                raise UnpassableError("The target is no path, or holds a fragment")
             refuse_unencodable(path, headers)
         except UnpassableError:
             return self._own(HTTPStatus.BAD_REQUEST)
