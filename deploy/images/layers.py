@@ -14,6 +14,7 @@ from __future__ import annotations
 import compileall
 import json
 import os
+import platform
 import py_compile
 import re
 import shutil
@@ -85,6 +86,14 @@ def interpreter(out: Path) -> None:
 
 def packages(pex: Path, out: Path) -> None:
     """A virtual environment with the packages of `pex`, without what no service uses of them."""
+    info = json.loads((pex / "PEX-INFO").read_text())
+    wheels = sorted(info["distributions"])
+    foreign = [wheel for wheel in wheels if not _runs_here(wheel)]
+    if foreign:
+        raise SystemExit(
+            f"layers.py: {foreign[0]} is not for Linux on {platform.machine()}: images are built on a "
+            "machine of the kind that they run on"
+        )
     subprocess.run(
         [sys.executable, str(pex / "__main__.py"), "venv", "--scope=deps", str(out / VENV)],  # noqa: S603 - fixed, no shell
         env={"PEX_TOOLS": "1", "PEX_ROOT": "/tmp/pex", "PATH": "/usr/bin"},  # noqa: S108 - of a stage
@@ -106,10 +115,14 @@ def packages(pex: Path, out: Path) -> None:
         elif file.suffix == ".so":
             file.write_bytes(loadable_part(file.read_bytes()))
     _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES)
-    info = json.loads((pex / "PEX-INFO").read_text())
-    asked = {"requirements": sorted(info["requirements"]), "wheels": sorted(info["distributions"])}
+    asked = {"requirements": sorted(info["requirements"]), "wheels": wheels}
     (out / PACKAGES).write_text(json.dumps(asked, indent=1))
     _finish(out)
+
+
+def _runs_here(wheel: str) -> bool:
+    tag = wheel.rpartition("-")[2]
+    return tag == "any.whl" or ("linux" in tag and platform.machine() in tag)
 
 
 def sources(pex: Path, out: Path) -> None:

@@ -80,7 +80,7 @@ def _make(folder: Path, options: argparse.Namespace, tell: Callable[[str], None]
         write_root(packages, file, source_date_epoch=epoch)
     archive: Path = options.output or folder / "image.tar"
     image = write_image(
-        layer, archive, name=NAME, architecture=architecture, source_date_epoch=epoch
+        layer, archive, name=options.name, architecture=architecture, source_date_epoch=epoch
     )
     if options.output is None:
         tell("[3/3] into the engine")
@@ -130,6 +130,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         " one is out of reach: Python 3.11 and what it loads, certificates and time zones; no shell.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--name", metavar="TAG", default=NAME, help="its tag (default: %(default)s)"
     )
     parser.add_argument("--mirror", metavar="URL", help="where the packages come from")
     parser.add_argument(

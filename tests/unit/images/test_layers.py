@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -79,6 +80,22 @@ def test_what_can_not_be_compiled_ends_the_build(
     with pytest.raises(SystemExit, match="not everything"):
         layers.sources(tmp_path / "srcs.pex", tmp_path / "out")
     assert "libs/broken.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wheel",
+    [
+        "uvloop-0.23.0-cp311-cp311-macosx_11_0_arm64.whl",
+        "uvloop-0.23.0-cp311-cp311-manylinux_2_17_s390x.whl",
+        "uvloop-0.23.0-cp311-cp311-win_amd64.whl",
+    ],
+)
+def test_packages_of_another_machine_end_the_build(tmp_path: Path, wheel: str) -> None:
+    """Pants packages for the machine that it runs on; Docker may build for another."""
+    known = {"distributions": {"six-1.17.0-py2.py3-none-any.whl": "", wheel: ""}}
+    (tmp_path / "PEX-INFO").write_text(json.dumps(known))
+    with pytest.raises(SystemExit, match=f"{wheel} is not for Linux"):
+        layers.packages(tmp_path, tmp_path / "out")
 
 
 def test_the_standard_library_gets_bytecode_beside_it_and_no_copy(tmp_path: Path) -> None:
