@@ -27,7 +27,13 @@ from libs.http._keys import BREAKERS, DRAIN, REQUEST_ID, ServiceInfo
 from libs.http._merge_patch import MERGE_PATCH_CONTENT_TYPE, merge_patch
 from libs.http._operations import PUBLIC_PATHS
 from libs.http._problem import FieldError, Problem
-from libs.http._server import Listener, event_loop_factory, run, serve
+from libs.http._server import (
+    DEFAULT_READINESS_NOTICE_SECONDS,
+    Listener,
+    event_loop_factory,
+    run,
+    serve,
+)
 from libs.http._validation import (
     DecimalInteger,
     Identifier,
@@ -42,6 +48,7 @@ from libs.http._validation import (
 
 __all__ = [
     "BREAKERS",
+    "DEFAULT_READINESS_NOTICE_SECONDS",
     "DEFAULT_REQUEST_TIMEOUT_SECONDS",
     "DRAIN",
     "MAX_CURSOR_CHARACTERS",

@@ -42,18 +42,17 @@ class Drain:
 
     draining: bool = False
     requests: "dict[asyncio.Task[object], web.BaseRequest]" = field(default_factory=dict)
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever a request, the writing of an answer or a connection has ended."""
 
     def enter(self, task: "asyncio.Task[object]", request: web.BaseRequest) -> None:
         """`task`, which is aiohttp's own for each request, begins to answer `request`."""
         self.requests[task] = request
-        self.idle.clear()
 
     def leave(self, task: "asyncio.Task[object]") -> None:
         """The answer of `task` is decided."""
         self.requests.pop(task, None)
-        if not self.requests:
-            self.idle.set()
+        self.changed.set()
 
 
 SERVICE = web.AppKey("service", ServiceInfo)

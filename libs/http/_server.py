@@ -1,17 +1,19 @@
 """The process around an application: the listener, the signals and the way out.
 
-Owns the event loop, the socket and the drain: readiness turns 503 first, then the listener closes
-and requests in flight finish within a bound, then keep-alive connections and clients close, and
-the process exits with 0. Knows nothing of what the application does.
+Owns the event loop, the socket and the drain: readiness turns 503 first, then the listener closes,
+what was on its way to it is answered and requests in flight finish within a bound, then keep-alive
+connections and clients close, and the process exits with 0. Knows nothing of what the application
+does.
 """
 
 import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -27,10 +29,16 @@ from libs.metrics import OTHER
 # Longer than a load balancer's idle time-out (60 s on AWS), so that it is never the target that
 # closes a connection which the load balancer is about to use.
 KEEPALIVE_SECONDS = 75.0
+# For what a load balancer has decided about and not sent yet; docs/adr/0100 has the reasons.
+DEFAULT_READINESS_NOTICE_SECONDS = 0.25
 # A token may have 8 KiB (libs.auth decides about that), its header line a little more.
 MAX_HEADER_FIELD_BYTES = 16_384
-# What is left for the last bytes of answers that are already decided.
+# What is left for the last bytes of answers that were cut by the bound of the drain.
 _FLUSH_SECONDS = 1.0
+# How long somebody who has connected, or sent the first bytes of a request, may take for the rest
+# when the listener closes: a round trip, or a packet sent again (200 ms at least, RFC 6298 and
+# Linux).
+_REQUEST_ARRIVES_SECONDS = 0.5
 
 _log = get_logger(__name__)
 
@@ -38,10 +46,18 @@ _log = get_logger(__name__)
 class Listener:
     """An application that is being served; `port` is the bound one, also when 0 was asked for."""
 
-    def __init__(self, runner: web.AppRunner, server: asyncio.Server, drain: Drain) -> None:
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        server: asyncio.Server,
+        drain: Drain,
+        accepted: "Callable[[], ProblemRequestHandler]",
+    ) -> None:
+        """`accepted` makes the protocol of a new connection."""
         self._runner = runner
         self._server = server
         self._drain = drain
+        self._accepted = accepted
         self.port: int = server.sockets[0].getsockname()[1]
 
     @property
@@ -58,28 +74,33 @@ class Listener:
     ) -> bool:
         """Stop taking requests and let those in flight finish; True when all of them did.
 
-        For `readiness_notice_seconds` /readyz says 503 while requests are still taken, so that
-        whoever routes to this process looks elsewhere. Both waits together last `drain_seconds`
-        at most, and end when `hurry` is set. What is then still running is cancelled.
+        For `readiness_notice_seconds` /readyz says 503 while requests are still taken, on new
+        connections as on open ones, so that whoever routes to this process looks elsewhere; each
+        answer says `Connection: close`. Then the listener closes. Whoever had connected by then
+        and whatever had begun to arrive is answered too. All of it lasts `drain_seconds` at most,
+        and ends when `hurry` is set. What is then still running is cancelled.
         """
         self._drain.draining = True
         hurry = hurry or asyncio.Event()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + drain_seconds
         await _wait(hurry, min(readiness_notice_seconds, drain_seconds))
-        self._server.close()
+        await self._close_listener()
+        await self._let_requests_arrive(hurry, deadline)
         await self._close_idle_connections()
-        finished = True
-        if self._drain.requests:
-            self._drain.idle.clear()
-            await _wait_either(self._drain.idle, hurry, deadline - loop.time())
-            finished = not self._drain.requests
-            left = list(self._drain.requests)
-            for task in left:
-                task.cancel()
-            if left:
-                _log.warning("drain_bound_exceeded", cancelled=len(left))
-                await asyncio.wait(left, timeout=_FLUSH_SECONDS)
+        while self._open() and not hurry.is_set() and loop.time() < deadline:
+            self._drain.changed.clear()
+            await _wait_either(self._drain.changed, hurry, deadline - loop.time())
+            # Whose answer was begun before the drain, and so did not say `Connection: close`.
+            await self._close_idle_connections()
+        left = list(self._drain.requests)
+        finished = not self._open()
+        for task in left:
+            task.cancel()
+        if not finished:
+            _log.warning("drain_bound_exceeded", cancelled=len(left))
+        if left:
+            await asyncio.wait(left, timeout=_FLUSH_SECONDS)
         return finished
 
     async def close(self) -> None:
@@ -87,21 +108,40 @@ class Listener:
         self._server.close()
         await self._runner.cleanup()
 
+    async def _close_listener(self) -> None:
+        # A connection that waits in the kernel's queue would be reset with the listener, though
+        # its client holds it for open and has perhaps sent its request: those are taken first.
+        loop = asyncio.get_running_loop()
+        listening = [sock.dup() for sock in self._server.sockets]
+        self._server.close()
+        waiting: list[socket.socket] = []
+        for sock in listening:
+            with sock:
+                waiting += _queued(sock)
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._accepted, connection)
+
+    async def _let_requests_arrive(self, hurry: asyncio.Event, deadline: float) -> None:
+        await self._let_requests_begin()
+        now = asyncio.get_running_loop().time()
+        arriving = [found.request_arrives_until for found in self._connections()]
+        await _wait(hurry, min(max(arriving, default=now), deadline) - now)
+
     async def _close_idle_connections(self) -> None:
         # Not aiohttp's own pre_shutdown: it also stops reading the bodies of requests in flight.
-        # A busy connection closes after its answer, which says `Connection: close`.
         await self._let_requests_begin()
-        for connection in self._idle_connections():
-            connection.close()
-        # `close` lets a request that had just been read be answered; such a one is busy by now.
-        await self._let_requests_begin()
-        for connection in self._idle_connections():
-            connection.force_close()
+        for connection in self._connections():
+            if connection.is_idle:
+                connection.force_close()
 
-    def _idle_connections(self) -> list[web.RequestHandler]:
+    def _open(self) -> bool:
+        """Whether an answer is still to be given or written: a connection is there until its last
+        bytes are with the kernel."""
+        return bool(self._drain.requests or self._connections())
+
+    def _connections(self) -> list["ProblemRequestHandler"]:
         assert self._runner.server is not None
-        busy = {id(request.protocol) for request in self._drain.requests.values()}
-        return [found for found in self._runner.server.connections if id(found) not in busy]
+        return cast(list[ProblemRequestHandler], self._runner.server.connections)
 
     @staticmethod
     async def _let_requests_begin() -> None:
@@ -128,24 +168,24 @@ async def serve(
         manager = runner.server
         assert manager is not None
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: ProblemRequestHandler(
+
+        def accepted() -> ProblemRequestHandler:
+            return ProblemRequestHandler(
                 manager,
                 metrics=app[REQUEST_METRICS],
+                drain=app[DRAIN],
                 loop=loop,
                 access_log=None,
                 keepalive_timeout=keepalive_seconds,
                 max_field_size=MAX_HEADER_FIELD_BYTES,
                 auto_decompress=False,
-            ),
-            host,
-            port,
-            backlog=1024,
-        )
+            )
+
+        server = await loop.create_server(accepted, host, port, backlog=1024)
     except BaseException:
         await runner.cleanup()
         raise
-    listener = Listener(runner, server, app[DRAIN])
+    listener = Listener(runner, server, app[DRAIN], accepted)
     try:
         yield listener
     finally:
@@ -158,7 +198,7 @@ def run(
     host: str,
     port: int,
     drain_seconds: float,
-    readiness_notice_seconds: float = 0.25,
+    readiness_notice_seconds: float = DEFAULT_READINESS_NOTICE_SECONDS,
 ) -> int:
     """Run a service until SIGTERM or SIGINT; the process's exit code.
 
@@ -278,13 +318,45 @@ class ProblemRequestHandler(web.RequestHandler):
     and for what fails before the first middleware. Those are counted here, since no layer sees
     them."""
 
-    __slots__ = ("_metrics",)
+    __slots__ = ("_drain", "_metrics", "_request_arrives_until")
 
     def __init__(
-        self, manager: web.Server, *, metrics: RequestMetrics | None, **options: Any
+        self, manager: web.Server, *, metrics: RequestMetrics | None, drain: Drain, **options: Any
     ) -> None:
         super().__init__(manager, **options)
         self._metrics = metrics
+        self._drain = drain
+        self._request_arrives_until = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has been read that is not answered yet."""
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def request_arrives_until(self) -> float:
+        """Until when the rest of a request may be waited for, by the loop's clock; 0 where none
+        has begun. Who has just connected is about to send one."""
+        return self._request_arrives_until
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As aiohttp's."""
+        super().connection_made(transport)
+        self._request_arrives_until = self._loop.time() + _REQUEST_ARRIVES_SECONDS
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """As aiohttp's."""
+        super().connection_lost(exc)
+        self._drain.changed.set()
+
+    def data_received(self, data: bytes) -> None:
+        """As aiohttp's, noting whether a request is now half here."""
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._request_arrives_until = 0.0
+        elif not self._request_in_progress:
+            self._request_arrives_until = self._loop.time() + _REQUEST_ARRIVES_SECONDS
 
     def handle_error(
         self,
@@ -320,11 +392,24 @@ class ProblemRequestHandler(web.RequestHandler):
             _log.warning("request", status=resp.status, route=UNMATCHED_ROUTE)
             self._count(resp.status)
             resp = outside_response(http_exception_problem(resp), request)
-        return await super().finish_response(request, resp, start_time)
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._drain.changed.set()
 
     def _count(self, status: int) -> None:
         if self._metrics is not None:
             self._metrics.record(UNMATCHED_ROUTE, OTHER, status, None)
+
+
+def _queued(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accepts the connections in a listener's queue, until there is none."""
+    listening.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _loop_name() -> str:

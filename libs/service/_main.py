@@ -34,4 +34,5 @@ def serve(
         host=config.host,
         port=config.port,
         drain_seconds=config.drain_seconds,
+        readiness_notice_seconds=config.readiness_notice_seconds,
     )

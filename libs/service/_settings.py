@@ -20,6 +20,7 @@ from libs.aws import AwsSettings
 from libs.circuit_breaker import BreakerPolicy
 from libs.config import ConfigurationError, Environment
 from libs.http import (
+    DEFAULT_READINESS_NOTICE_SECONDS,
     DEFAULT_REQUEST_TIMEOUT_SECONDS,
     MAX_REQUEST_TIMEOUT_SECONDS,
     MIN_REQUEST_TIMEOUT_SECONDS,
@@ -52,6 +53,7 @@ class ServiceSettings:
     host: str
     port: int
     drain_seconds: float
+    readiness_notice_seconds: float = DEFAULT_READINESS_NOTICE_SECONDS
     request_timeout_seconds: float = DEFAULT_REQUEST_TIMEOUT_SECONDS
     service: ServiceInfo
     log_level: str
@@ -95,6 +97,14 @@ def read_service_settings(
     host = environment.text("HOST", default="127.0.0.1")
     port = environment.integer("PORT", minimum=0, maximum=65_535, default=8080)
     drain_seconds = environment.number("DRAIN_SECONDS", minimum=0, maximum=110, default=20)
+    readiness_notice_seconds = environment.number(
+        "READINESS_NOTICE_SECONDS",
+        minimum=0,
+        maximum=110,
+        default=min(DEFAULT_READINESS_NOTICE_SECONDS, drain_seconds),
+    )
+    if readiness_notice_seconds > drain_seconds:
+        environment.reject("READINESS_NOTICE_SECONDS", "must not be above DRAIN_SECONDS")
     request_timeout_seconds = environment.number(
         "REQUEST_TIMEOUT_SECONDS",
         minimum=MIN_REQUEST_TIMEOUT_SECONDS,
@@ -146,6 +156,7 @@ def read_service_settings(
         host=host,
         port=port,
         drain_seconds=drain_seconds,
+        readiness_notice_seconds=readiness_notice_seconds,
         request_timeout_seconds=request_timeout_seconds,
         service=info,
         log_level=log_level,

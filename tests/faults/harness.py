@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -49,6 +46,7 @@ from tests.faults.dialects import DynamoDBDialect, S3Dialect, WebDialect
 from tests.faults.proxy import FaultProxy
 from tests.faults.samples import COURSES, write_samples
 from tests.integration.service_process import ServiceProcess, python_path, service_process
+from tests.load.answer import Answer
 
 # No request takes longer than its deadline; the rest is for two cores that a whole test run shares.
 REQUEST_DEADLINE_SECONDS = 5.0
@@ -60,28 +58,6 @@ PATIENCE_SECONDS = 60.0
 # The file is in a folder of its own: whoever has that on the path has a clock that can be moved.
 _SHIFTED_CLOCK = Path(__file__).parent / "shifted_clock"
 _DRAIN_SECONDS = "5"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a client got, and when. Status 0: the connection broke, or nothing came in time."""
-
-    method: str
-    path: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-    seconds: float
-
-    @property
-    def json(self) -> Any:
-        """The body as a document."""
-        return json.loads(self.body)
-
-    @property
-    def code(self) -> str | None:
-        """The stable word of a problem."""
-        return str(self.json["code"]) if self.status >= 400 else None
 
 
 class Platform:

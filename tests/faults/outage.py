@@ -11,15 +11,15 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.devices import Learner
 from tests.faults.harness import (
     PATIENCE_SECONDS,
     REQUEST_DEADLINE_SECONDS,
     SCHEDULING_SLACK_SECONDS,
-    Answer,
     Platform,
 )
 from tests.faults.samples import COURSES
+from tests.load.answer import Answer
+from tests.load.learner import Learner
 
 # More failures than open a circuit.
 VOLLEY = 6

@@ -20,12 +20,13 @@ from deploy.local._services import SERVICES
 from libs.logging.testing import captured_logs
 from services.content_delivery.app import create_app
 from services.content_delivery.config import Config
-from tests.faults.devices import Learner
-from tests.faults.harness import PATIENCE_SECONDS, Answer, Platform
+from tests.faults.harness import PATIENCE_SECONDS, Platform
 from tests.faults.kernel import connections, open_descriptors
 from tests.faults.outage import POLL_SECONDS, Ask
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
+from tests.load.answer import Answer
+from tests.load.learner import Learner
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 

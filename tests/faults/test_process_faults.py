@@ -12,9 +12,7 @@ import pytest
 
 from deploy.local._ports import port_of, reserve
 from deploy.local._services import SERVICES
-from tests.faults.devices import Learner
-from tests.faults.harness import PATIENCE_SECONDS, Answer, Platform
-from tests.faults.history import Outcome
+from tests.faults.harness import PATIENCE_SECONDS, Platform
 from tests.faults.outage import (
     CONTENT,
     CONTENT_JUST_READ,
@@ -35,6 +33,9 @@ from tests.faults.outage import (
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
+from tests.load.answer import Answer
+from tests.load.history import Outcome
+from tests.load.learner import Learner
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from deploy.local._services import SERVICES
-from tests.faults.devices import Learner
 from tests.faults.harness import Platform
 from tests.faults.outage import (
     VOLLEY,
@@ -20,6 +19,7 @@ from tests.faults.outage import (
 )
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
+from tests.load.learner import Learner
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 

@@ -197,17 +197,26 @@ def test_a_build_that_fails_says_what_to_do_without_a_base(machine: Machine) -> 
     assert "deploy/images/README.md" in second
 
 
-def test_without_an_engine_all_packages_are_all_but_the_images(machine: Machine) -> None:
+@pytest.mark.parametrize("goal", ["package", "test"])
+def test_without_an_engine_all_is_all_but_the_images(machine: Machine, goal: str) -> None:
+    """Tests that need images have Pants package them before: they could not skip themselves."""
     machine.install_python_3_11()
     machine.install("pants", 'echo "${PANTS_TAG:-all}"')
-    done = machine.pantsw("package", "::", PANTSW="launcher")
+    done = machine.pantsw(goal, "::", PANTSW="launcher")
     assert done.stdout == "['-container']\n"
     (line,) = done.stderr.splitlines()
     assert line.startswith("pantsw: no Docker engine answers, container images are left out")
     # Who asks for one by its name is told what is missing; other goals need no Docker.
-    for arguments in (("package", "services/course_catalog:image"), ("test", "::")):
+    for arguments in (("package", "services/course_catalog:image"), ("check", "::")):
         done = machine.pantsw(*arguments, PANTSW="launcher")
         assert (done.stdout, done.stderr) == ("all\n", "")
+
+
+def test_tests_are_told_where_the_repository_is(machine: Machine) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", 'echo "$LYCEUM_REPOSITORY"')
+    done = machine.pantsw("check", "::", PANTSW="launcher")
+    assert done.stdout == f"{machine.checkout}\n"
 
 
 def test_with_an_engine_all_packages_are_all(machine: Machine) -> None:

@@ -1,13 +1,16 @@
-"""Killed with -9 a hundred times, at random, while events flow: nothing is lost, nothing older wins."""
+"""Ended at random while events flow, with -9 a hundred times, with SIGTERM twenty: nothing is lost,
+nothing older wins; and what was stopped with SIGTERM leaves nothing that others would wait for."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,7 @@ from tests.unit.progress_tracking.simulated_queue import event
 pytestmark = pytest.mark.timeout(400)
 
 KILLS = 100
+STOPS = 20
 COURSES = 12
 BURST = 6
 # How long one lives once it consumes: from its first poll to well after its first deletions.
@@ -59,6 +63,18 @@ class Consumers:
 
     def kill(self) -> None:
         os.kill(self.child, signal.SIGKILL)
+
+    async def stop(self) -> dict[str, Any]:
+        """SIGTERM; its last line, once it has ended."""
+        assert self._process.stdout is not None
+        os.kill(self.child, signal.SIGTERM)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while line := await self._process.stdout.readline():
+                self.lines.append(line)
+                if b'"event":"stopped"' in line:
+                    break
+        last: dict[str, Any] = json.loads(self.lines[-1])
+        return last
 
     async def end(self) -> None:
         if self.child:
@@ -124,3 +140,35 @@ async def test_a_hundred_kills_lose_nothing_and_let_nothing_older_win(
     # The kills came in the midst of work, and work was done between them.
     assert interrupted > KILLS / 4
     assert known
+
+
+async def stop_after(running: Consumers, seconds: float) -> dict[str, Any]:
+    await asyncio.sleep(seconds)
+    return await running.stop()
+
+
+async def test_twenty_stops_leave_nothing_behind(ministack_backend: Backend) -> None:
+    """What one has received and not finished is there for the next at once, and not in an hour."""
+    chance = random.Random(20260302)
+    newest: dict[str, int] = {}
+    interrupted = 0
+    async with way(ministack_backend, max_receive_count=STOPS + 5) as on:
+        variables = on.variables(PROGRESS_OUTLINE_VISIBILITY_SECONDS="3600")
+        async with consumers(variables) as running:
+            for _ in range(STOPS):
+                await running.start()
+                stopping = asyncio.create_task(stop_after(running, chance.random() * LIFE_SECONDS))
+                await send_burst(on, chance, newest)
+                last = await stopping
+                assert last["drained"] is True, last
+                interrupted += await on.waiting(on.queue_url) > 0
+        async with consumer_process(variables) as next_one:
+
+            async def empty() -> bool:
+                return await on.waiting(on.queue_url) == 0
+
+            await eventually(empty)
+            assert await next_one.stop() == 0
+        assert await on.versions(newest) == newest
+        assert await on.waiting(on.parked_url) == 0
+    assert interrupted > 0

@@ -55,6 +55,7 @@ from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 
 ISSUER = TokenIssuer()
+BIG_BYTES = 16 << 20
 CODEC = CursorCodec([b"0123456789abcdef0123456789abcdef"])
 OPENAPI: Mapping[str, object] = {
     "openapi": "3.0.3",
@@ -127,10 +128,15 @@ class Sample:
             web.get("/me", self.me),
             web.get("/admin", self.admin),
             web.get("/hold", self.hold),
+            web.get("/big", self.big),
             web.post("/echo", self.echo),
             web.get("/stubborn", self.stubborn),
             web.get("/remaining", self.remaining),
         ]
+
+    async def big(self, request: web.Request) -> web.StreamResponse:
+        """More than the kernel takes of an answer that nobody reads."""
+        return web.Response(body=bytes(BIG_BYTES))
 
     async def list_things(self, request: web.Request) -> web.StreamResponse:
         query = parse_query(request, ListQuery)

@@ -8,6 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -145,6 +146,84 @@ async def test_a_request_that_outlives_the_bound_is_cancelled() -> None:
     assert found.events[-1]["drained"] is False
     cancelled = found.access_line("/hold")
     assert cancelled["status"] == 499
+
+
+@dataclass
+class Balancer:
+    """Sends requests until it sees that the process is not ready, and for a while longer.
+
+    Each of its clients keeps its connection as long as it may, and opens another when it must.
+    Nothing is sent again.
+    """
+
+    port: int
+    answered: int = 0
+    after_the_signal: int = 0
+    failed: list[str] = field(default_factory=list)
+    signalled: bool = False
+    has_noticed: bool = False
+
+    async def send_until_noticed(self, *, clients: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(clients):
+                # Every second one behaves as if it had never heard of keep-alive.
+                group.create_task(self._client(keep_alive=number % 2 == 0))
+
+    async def check_health(self, *, until_unready: int) -> None:
+        """Notices after so many answers in a row that are not 200."""
+        unready = 0
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.port}") as session:
+            while unready < until_unready:
+                async with session.get("/readyz") as response:
+                    unready = 0 if response.status == 200 else unready + 1
+                await asyncio.sleep(0.01)
+        self.has_noticed = True
+
+    async def _client(self, *, keep_alive: bool) -> None:
+        kept: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while not self.has_noticed:
+            try:
+                reader, writer = kept or await asyncio.open_connection("127.0.0.1", self.port)
+                kept = None
+                connection = b"" if keep_alive else b"Connection: close\r\n"
+                writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n" + connection + b"\r\n")
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+                await reader.readexactly(length)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                self.failed.append(repr(error))
+                continue
+            if not head.startswith(b"HTTP/1.1 200 "):
+                self.failed.append(head.decode())
+            self.answered += 1
+            self.after_the_signal += self.signalled
+            if b"connection: close" in head.lower():
+                writer.close()
+            else:
+                kept = reader, writer
+        if kept:
+            kept[1].close()
+
+
+@pytest.mark.parametrize("words", [(), ("stdlib",)])
+async def test_a_balancer_that_notices_late_is_refused_nothing(words: tuple[str, ...]) -> None:
+    """It checks readiness, as one does that nobody has told of the stop."""
+    async with service(*words, drain_seconds=600, notice_seconds=600) as found:
+        balancer = Balancer(int(str((await found.logged("listening"))["port"])))
+        sending = asyncio.ensure_future(balancer.send_until_noticed(clients=6))
+        async with asyncio.timeout(60):
+            while balancer.answered < 50:
+                await asyncio.sleep(0.001)
+            found.process.terminate()
+            balancer.signalled = True
+            await balancer.check_health(until_unready=10)
+            await sending
+        assert balancer.failed == []
+        assert balancer.after_the_signal > 0
+        # The notice would last for ten minutes: nobody is there any more to be told.
+        await found.logged("draining")
+        found.process.terminate()
+        assert await found.ended() == 0
 
 
 async def test_a_second_signal_ends_the_drain() -> None:

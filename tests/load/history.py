@@ -43,7 +43,8 @@ class Outcome(Enum):
 
 @dataclass
 class Entry:
-    """One update as one device sent it; `answer` is the state in the answer that acknowledged it."""
+    """One update as one device sent it; `answer` is the state in the answer that acknowledged it,
+    None where that showed none."""
 
     update: ProgressUpdate
     outcome: Outcome = Outcome.UNKNOWN
@@ -75,7 +76,7 @@ class History:
         found = [
             f"the answer to {_name(entry)} does not hold it"
             for entry in self._acknowledged()
-            if not _holds(entry.answer, self._state(entry))
+            if entry.answer is not None and not _holds(entry.answer, self._state(entry))
         ]
         found += self._backward_steps()
         found += [
@@ -99,12 +100,13 @@ class History:
         seen: dict[str, CourseProgress] = {}
         for entry in self._acknowledged():
             device = entry.update.device_id
+            if entry.answer is None:
+                continue
             if device in seen and not _holds(entry.answer, seen[device]):
                 found.append(
                     f"backwards: the answer to {_name(entry)} misses what was there before"
                 )
-            if entry.answer is not None:
-                seen[device] = entry.answer
+            seen[device] = entry.answer
         return found
 
     def _state(self, entry: Entry) -> CourseProgress:

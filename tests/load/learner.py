@@ -1,21 +1,26 @@
 """Clients that record progress while things fail, each noting what became of every update.
 
 Owns what a device sends and what it concludes from the answer; whether that is right is `history`'s
-business. Devices of one user write to the same course at the same time, so their updates meet.
+business, and what fails is the caller's. Devices of one user write to the same course at the same
+time, so their updates meet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from libs.timestamps import format_timestamp
 from services.progress_tracking.domain.progress import ItemUpdate, ProgressUpdate
-from tests.faults.harness import PATIENCE_SECONDS, Answer, Platform
-from tests.faults.history import Entry, History, Outcome, progress_of
+from tests.load.answer import Answer, Asks
+from tests.load.history import Entry, History, Outcome, progress_of
+
+# Far above what reading back takes once all is well again.
+PATIENCE_SECONDS = 60.0
 
 # As a player reports; and bounded, so that no outage makes a course grow without end.
 PACE_SECONDS = 0.1
@@ -31,7 +36,8 @@ _START = timedelta(hours=12)
 class Learner:
     """One user's devices in one course, and the history of what they sent."""
 
-    def __init__(self, platform: Platform, course_id: str, *, user: str = "learner-a") -> None:
+    def __init__(self, platform: Asks, course_id: str, *, user: str = "learner-a") -> None:
+        """`platform` is asked where a device brings no connections of its own."""
         self.history = History(course_id)
         self.path = f"/progress/me/{course_id}"
         self._platform = platform
@@ -39,18 +45,44 @@ class Learner:
         self._numbers: Iterator[int] = itertools.count(1)
         self._start = (datetime.now(UTC) - _START).replace(microsecond=0)
 
-    async def write(self, device_id: str | None = None, *, service: str | None = None) -> Answer:
+    async def write(
+        self,
+        device_id: str | None = None,
+        *,
+        service: str | None = None,
+        through: Asks | None = None,
+    ) -> Answer:
         """Send the next update from a device, which sends one at a time; None: from one of its own.
 
-        Through the gateway, or past it to `service`.
+        Past the gateway to `service`, or through the device's own connections.
         """
-        number = next(self._numbers)
-        update = self._update(number, device_id or f"once-{number}")
-        entry = self.history.sending(update)
-        answer = await self._platform.ask(
-            "PUT", self.path, user=self._user, body=_document(update), service=service
+        entry = self._sending(device_id)
+        answer = await (through or self._platform).ask(
+            "PUT", self.path, user=self._user, body=_document(entry.update), service=service
         )
-        _conclude(entry, answer)
+        if answer.status in (200, 201):
+            _acknowledge(entry, answer.json)
+        elif 400 <= answer.status < 500:
+            entry.outcome = Outcome.REFUSED
+        return answer
+
+    async def write_batch(self, device_id: str, *, updates: int, through: Asks) -> Answer:
+        """Send the next updates from a device at once, as one does that was offline."""
+        entries = [self._sending(device_id) for _ in range(updates)]
+        course_id = self.history.course_id
+        body = [{"courseId": course_id, **_document(entry.update)} for entry in entries]
+        answer = await through.ask(
+            "POST", "/progress/me/batch", user=self._user, body={"entries": body}
+        )
+        if answer.status == 200:
+            for entry, result in zip(entries, answer.json["results"], strict=True):
+                if result["status"] in (200, 201):
+                    _acknowledge(entry, result.get("progress"))
+                elif result["status"] < 500:
+                    entry.outcome = Outcome.REFUSED
+        elif 400 <= answer.status < 500:
+            for entry in entries:
+                entry.outcome = Outcome.REFUSED
         return answer
 
     @asynccontextmanager
@@ -84,6 +116,10 @@ class Learner:
                     return self.history.problems(None)
                 await asyncio.sleep(PACE_SECONDS)
 
+    def _sending(self, device_id: str | None) -> Entry:
+        number = next(self._numbers)
+        return self.history.sending(self._update(number, device_id or f"once-{number}"))
+
     def _update(self, number: int, device_id: str) -> ProgressUpdate:
         # A millisecond each: that is the precision that is kept, and every moment is another.
         moment = self._start + timedelta(milliseconds=2 * number)
@@ -107,12 +143,9 @@ class Learner:
         )
 
 
-def _conclude(entry: Entry, answer: Answer) -> None:
-    if answer.status in (200, 201):
-        entry.outcome = Outcome.ACKNOWLEDGED
-        entry.answer = progress_of(answer.json)
-    elif 400 <= answer.status < 500:
-        entry.outcome = Outcome.REFUSED
+def _acknowledge(entry: Entry, document: Mapping[str, Any] | None) -> None:
+    entry.outcome = Outcome.ACKNOWLEDGED
+    entry.answer = None if document is None else progress_of(document)
 
 
 def _document(update: ProgressUpdate) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The judge of the fault tests: it lets every honest history pass and catches every dishonest one."""
+"""The judge of what loads wrote: it lets every honest history pass and catches every dishonest one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.progress_tracking.domain.progress import (
     same_record,
 )
 from services.progress_tracking.domain.tracking import CourseView, DetailedView
-from tests.faults.history import History, Outcome, progress_of
+from tests.load.history import History, Outcome, progress_of
 
 COURSE = "course"
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
