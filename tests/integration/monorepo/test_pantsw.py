@@ -182,6 +182,21 @@ def test_a_command_line_builds_with_what_it_has(
     assert machine.pantsw("x", PANTSW="launcher").stdout == f"{builder}\n"
 
 
+def test_a_build_that_fails_says_what_to_do_without_a_base(machine: Machine) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", STARTS_DOCKER)
+    machine.install(
+        "docker",
+        '[ "$1" != --version ] || { echo "Docker version 20.10.24"; exit; }\n'
+        "echo 'failed to resolve the base' >&2; exit 17",
+    )
+    done = machine.pantsw("x", PANTSW="launcher")
+    assert done.returncode == 17
+    first, second = done.stderr.splitlines()
+    assert first == "failed to resolve the base"
+    assert "deploy/images/README.md" in second
+
+
 @pytest.mark.parametrize("goal", ["package", "test"])
 def test_without_an_engine_all_is_all_but_the_images(machine: Machine, goal: str) -> None:
     """Tests that need images have Pants package them before: they could not skip themselves."""
