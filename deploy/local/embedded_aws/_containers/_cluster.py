@@ -108,7 +108,8 @@ class Cluster:
         self.services: dict[tuple[str, str], Service] = {}  # by cluster's and own name
         self.tasks: dict[str, Task] = {}
         self._lives: dict[Task, _Life] = {}
-        self._pulled: set[str] = set()
+        # Names in a registry that ends with this process; a push leaves them at the engine too.
+        self._own_images: set[str] = set()
         self._ticking: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -214,7 +215,7 @@ class Cluster:
         if waiting:
             await asyncio.wait(waiting, timeout=seconds)
         await self._remove_all()
-        for reference in self._pulled:
+        for reference in self._own_images:
             await self._engine.forget_image(reference)
 
     async def remove_leftovers(self) -> int:
@@ -458,13 +459,14 @@ class Cluster:
         if "@" in reference:
             shown.digest = reference.partition("@")[2]
         variables = await self._engine.image_environment(reference)
+        if own:
+            self._own_images.add(reference)
         if variables is None and own:
             user, password = self._registry.credentials()
             try:
                 await self._engine.pull(reference, user=user, password=password)
             except EngineError as error:
                 raise _StartError(f"CannotPullContainerError: {error}") from error
-            self._pulled.add(reference)
             variables = await self._engine.image_environment(reference)
         if variables is None:
             raise _StartError(

@@ -36,11 +36,11 @@ class MiniStack:
 
     def __init__(self) -> None:
         import ministack.app  # pants: no-infer-dep
-        from ministack.core import (  # pants: no-infer-dep
-            iam_actions,
-            iam_evaluator,
-            responses,
-            router,
+        from ministack.core import (
+            iam_actions,  # pants: no-infer-dep
+            iam_evaluator,  # pants: no-infer-dep
+            responses,  # pants: no-infer-dep
+            router,  # pants: no-infer-dep
         )
         from ministack.services import alb, ecr  # pants: no-infer-dep
 
