@@ -7,17 +7,13 @@ progress is one line that is written over; elsewhere it is a line now and then. 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from deploy.course_import._findings import ADAPTED, LEFT_OUT, REASONS, Finding, counted
 from deploy.course_import._plan import Item, Plan
-
-_BAR = 24
-_LINE_EVERY_SECONDS = 5.0
-_REDRAW_EVERY_SECONDS = 0.1
+from libs.console import Progress, Terminal, printable
 
 
 class Console:
@@ -38,41 +34,27 @@ class Console:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._output = output
-        self._errors = errors
+        self._terminal = Terminal(errors)
         self._as_json = as_json
         self._clock = clock
-        self._shown = ""
 
     def failed(self, text: str) -> None:
         """What was asked for can not be had; one line."""
-        self.clear()
-        self._errors.write(f"olx.py: {printable(text)}\n")
-        self._errors.flush()
+        self._terminal.clear()
+        self._terminal.line(f"olx.py: {printable(text)}")
 
     def note(self, text: str) -> None:
         """Something worth knowing meanwhile."""
-        self.clear()
-        self._errors.write(f"{text}\n")
-        self._errors.flush()
+        self._terminal.line(text)
 
     def progress(self, total: int, what: str = "") -> Progress:
         """A new progress over `total` bytes."""
-        self.clear()
-        return Progress(self, total, self._clock, what, is_terminal=self._errors.isatty())
+        self._terminal.clear()
+        return Progress(self._terminal, total, clock=self._clock, counted=_sizes, what=what)
 
     def clear(self) -> None:
         """Takes the line of progress away."""
-        if self._shown:
-            self._errors.write("\r\x1b[K")
-            self._errors.flush()
-            self._shown = ""
-
-    def draw(self, line: str) -> None:
-        """Shows a line of progress in place of the last one (terminals only)."""
-        width = shutil.get_terminal_size().columns - 1
-        self._errors.write(f"\r{line[:width]}\x1b[K")
-        self._errors.flush()
-        self._shown = line
+        self._terminal.clear()
 
     def show_plan(self, plan: Plan, *, verbose: bool, outcome: dict[str, object]) -> None:
         """The outline and the report."""
@@ -98,77 +80,11 @@ class Console:
         self._output.flush()
 
 
-class Progress:
-    """How far it is, in bytes, with an estimate of when it ends.
-
-    The estimate is by the mean speed since the beginning: what is left is of the same mixture as
-    what was done, and a mean does not jump.
-    """
-
-    def __init__(
-        self,
-        console: Console,
-        total: int,
-        clock: Callable[[], float],
-        what: str,
-        *,
-        is_terminal: bool,
-    ) -> None:
-        self._console = console
-        self._total = total
-        self._clock = clock
-        self._is_terminal = is_terminal
-        self._began = clock()
-        self._drawn = float("-inf") if is_terminal else self._began
-        self._done = 0
-        self._what = what
-
-    def doing(self, what: str) -> None:
-        """Names what is being done."""
-        self._what = printable(what)
-        self._draw()
-
-    def advance(self, count: int) -> None:
-        """Counts bytes as done; negative where they have to be sent again."""
-        self._done = min(max(self._done + count, 0), self._total)
-        self._draw()
-
-    def line(self) -> str:
-        """The line as it stands."""
-        share = self._done / self._total if self._total else 1.0
-        filled = int(share * _BAR)
-        bar = "█" * filled + "░" * (_BAR - filled)
-        sizes = f"{megabytes(self._done)} of {megabytes(self._total)} MB"
-        return f"{bar} {int(share * 100):3}%  {sizes}  {self._left()}  {self._what}".rstrip()
-
-    def end(self) -> None:
-        """Takes the line away."""
-        self._console.clear()
-
-    def _left(self) -> str:
-        elapsed = self._clock() - self._began
-        if not self._done or elapsed <= 0:
-            return "ETA --:--"
-        seconds = round(elapsed * (self._total - self._done) / self._done)
-        hours, rest = divmod(seconds, 3600)
-        minutes, seconds = divmod(rest, 60)
-        return (
-            f"ETA {hours}:{minutes:02}:{seconds:02}" if hours else f"ETA {minutes:02}:{seconds:02}"
-        )
-
-    def _draw(self) -> None:
-        now = self._clock()
-        every = _REDRAW_EVERY_SECONDS if self._is_terminal else _LINE_EVERY_SECONDS
-        if now - self._drawn < every:
-            return
-        self._drawn = now
-        if self._is_terminal:
-            self._console.draw(self.line())
-        else:
-            self._console.note(self.line())
+def _sizes(done: float, total: float) -> str:
+    return f"{megabytes(done)} of {megabytes(total)} MB"
 
 
-def megabytes(count: int) -> str:
+def megabytes(count: float) -> str:
     """Bytes as MB of 10⁶ bytes, with a digit after the point below 100."""
     return f"{count / 1e6:.1f}" if count < 100e6 else f"{count / 1e6:.0f}"
 
@@ -260,13 +176,6 @@ def report(findings: Iterable[Finding], *, verbose: bool) -> Iterable[str]:
 
 
 _EXAMPLES = 3
-
-
-def printable(text: str) -> str:
-    """`text` with what would steer a terminal made visible: titles come from strangers."""
-    return "".join(
-        character if character.isprintable() else f"\\x{ord(character):02x}" for character in text
-    )
 
 
 def _duration(seconds: int | None) -> str:

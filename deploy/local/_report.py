@@ -20,6 +20,7 @@ from typing import TextIO
 
 from deploy.local._durations import Durations
 from deploy.local._state import DEFAULT_FOLDER
+from libs.console import Style, Terminal
 
 COMMAND = "./pantsw run deploy/local/up.py"
 
@@ -31,7 +32,9 @@ _TOLD_SECONDS = 10.0
 # A task's file ends in the whole of its id; people tell tasks apart by the beginning of it.
 _TASK_LOG = re.compile(r"(-[0-9a-f]{8})[0-9a-f]{24}$")
 
-_BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
+_BOLD, _DIM, _GREEN, _YELLOW, _RED = (
+    Style.BOLD, Style.DIM, Style.GREEN, Style.YELLOW, Style.RED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ class Console:
         as_json: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._output = output
-        self._errors = errors
+        self._output = Terminal(output)
+        self._errors = Terminal(errors)
         self._as_json = as_json
         self._clock = clock
         self._began = clock()
@@ -143,7 +146,7 @@ class Console:
 
         async def tell() -> None:
             while True:
-                if self._errors.isatty():
+                if self._errors.is_terminal:
                     await sleep(_REDRAWN_SECONDS)
                     self._show_waiting()
                 else:
@@ -213,9 +216,9 @@ class Console:
     def ready(self, platform: Ready) -> None:
         """The platform can be used."""
         if self._as_json:
-            self._write(self._output, json.dumps(platform.document()) + "\n")
+            self._output.line(json.dumps(platform.document()))
             return
-        self._write(self._output, self._table(platform))
+        self._output.line(self._table(platform).removesuffix("\n"))
 
     def _table(self, platform: Ready) -> str:
         lines = [
@@ -254,10 +257,10 @@ class Console:
             self._line(self._in(_DIM, f"    {line}"))
 
     def _show_waiting(self) -> None:
-        if self._errors.isatty():
-            waiting = ", ".join(map(self._with_time, self._waiting))
-            shown = f"  … {waiting}"[:78] if waiting else ""  # a wrapped line could not be erased
-            self._write(self._errors, f"\r\x1b[K{shown}")
+        if self._waiting:
+            self._errors.draw(f"  … {', '.join(map(self._with_time, self._waiting))}")
+        else:
+            self._errors.clear()
 
     def _with_time(self, what: str) -> str:
         elapsed = self._clock() - self._waiting[what]
@@ -267,23 +270,13 @@ class Console:
         return f"{what} {elapsed:.0f} s" + (f", about {left:.0f} s left" if left else "")
 
     def _line(self, text: str) -> None:
-        if self._errors.isatty():
-            self._write(self._errors, f"\r\x1b[K{text}\n")
-            self._show_waiting()
-        else:
-            self._write(self._errors, text + "\n")
+        self._errors.line(text)
 
-    def _in(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._errors.isatty() else text
+    def _in(self, style: Style, text: str) -> str:
+        return self._errors.styled(style, text)
 
-    def _out(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._output.isatty() else text
-
-    def _write(self, stream: TextIO, text: str) -> None:
-        # A terminal that is gone, a pipe that nobody reads: no reason to stop half-way.
-        with contextlib.suppress(OSError, ValueError):
-            stream.write(text)
-            stream.flush()
+    def _out(self, style: Style, text: str) -> str:
+        return self._output.styled(style, text)
 
 
 def examples(platform: Ready) -> list[str]:

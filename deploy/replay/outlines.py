@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy.replay._catalog import Catalog, CatalogError
 from deploy.replay._replay import Checkpoint, Replay, Report, Sender, SendError
 from deploy.replay._where import Where, WhereError, find
+from libs.console import Progress, Terminal
 
 COMMAND = "./pantsw run deploy/replay/outlines.py"
 
@@ -75,7 +76,7 @@ async def _run(options: argparse.Namespace, where: Where) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
-    progress = Progress(sys.stderr, clock=time.monotonic, quiet=options.json)
+    progress = CourseProgress(sys.stderr, clock=time.monotonic, quiet=options.json)
     try:
         report = await _replay(options, where, progress)
     except (CatalogError, SendError, BotoCoreError, ClientError) as error:
@@ -93,7 +94,7 @@ async def _run(options: argparse.Namespace, where: Where) -> int:
     return 1 if report.failed else 0
 
 
-async def _replay(options: argparse.Namespace, where: Where, progress: Progress) -> Report:
+async def _replay(options: argparse.Namespace, where: Where, progress: CourseProgress) -> Report:
     chance = random.Random()  # noqa: S311 - the jitter of pauses
     checkpoint = Checkpoint(
         options.checkpoint,
@@ -141,45 +142,35 @@ class QueueSender:
         return [int(failed["Id"]) for failed in answer.get("Failed", [])]
 
 
-class Progress:
-    """How many courses are done, and when all will be; one line, renewed, or lines where nobody
-    looks on."""
+class CourseProgress:
+    """How many courses are done, and when all will be."""
 
     def __init__(self, output: TextIO, *, clock: Callable[[], float], quiet: bool) -> None:
-        self._output = output
+        self._terminal = Terminal(output)
         self._clock = clock
         self._quiet = quiet
-        self._began: tuple[float, int] | None = None
-        self._told = float("-inf")
-        self._open = False
+        self._progress: Progress | None = None
 
     def tell(self, done: int, total: int) -> None:
         """So many of so many courses are done."""
-        now = self._clock()
-        if self._began is None:
-            self._began = (now, done)
-        renewed = self._output.isatty()
-        if self._quiet or (now - self._told < (0.2 if renewed else 5.0) and done < total):
+        if self._quiet:
             return
-        self._told = now
-        line = f"{done} of {total} courses{self._eta(now, done, total)}"
-        self._output.write(f"\r\x1b[K{line}" if renewed else f"{line}\n")
-        self._output.flush()
-        self._open = renewed
+        if self._progress is None:
+            self._progress = Progress(self._terminal, total, clock=self._clock, counted=_courses)
+            self._progress.start_from(done)  # by an earlier run
+        self._progress.reach(done, total=total)
 
     def end(self) -> None:
-        """Nothing more is told."""
-        if self._open:
-            self._output.write("\n")
-            self._open = False
+        """Nothing more is told; where it came to stays."""
+        if self._progress is not None and self._terminal.is_terminal:
+            line = self._progress.line()
+            self._progress.end()
+            self._terminal.line(line)
+        self._progress = None
 
-    def _eta(self, now: float, done: int, total: int) -> str:
-        assert self._began is not None
-        began, first = self._began
-        if done <= first or done >= total:
-            return ""
-        seconds = (now - began) * (total - done) / (done - first)
-        return f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"
+
+def _courses(done: float, total: float) -> str:
+    return f"{done:.0f} of {total:.0f} courses"
 
 
 def _show(report: Report, *, dry_run: bool, as_json: bool) -> None:

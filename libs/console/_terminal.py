@@ -46,7 +46,7 @@ class Terminal:
     def draw(self, text: str) -> None:
         """Shows a line in place of the one drawn before; only on a terminal."""
         if self.is_terminal:
-            self._write(f"\r{self._fitted(text)}\x1b[K")
+            self._write(f"\r\x1b[K{self._fitted(text)}")
             self._drawn = text
 
     def clear(self) -> None:

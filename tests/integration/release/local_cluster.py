@@ -153,7 +153,11 @@ def running_service(
     elb.create_listener(**definitions.listener(balancer["LoadBalancerArn"], arn, port=port))
     registered = ecs.register_task_definition(
         **definitions.task_definition(
-            one, image=image, variables={"CATALOG_HOST": "0.0.0.0"}, task_role_arn=role
+            one,
+            image=image,
+            version="0.1.0",
+            variables={"CATALOG_HOST": "0.0.0.0"},
+            task_role_arn=role,
         )
     )
     ecs.create_service(

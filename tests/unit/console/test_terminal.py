@@ -43,14 +43,14 @@ def test_on_a_terminal_what_is_drawn_stays_below_the_lines() -> None:
     terminal.draw("50 %")
     terminal.line(terminal.styled(Style.RED, "told"))
     terminal.clear()
-    assert screen.getvalue() == "\r50 %\x1b[K\r\x1b[K\x1b[31mtold\x1b[0m\n50 %\r\x1b[K"
+    assert screen.getvalue() == "\r\x1b[K50 %\r\x1b[K\x1b[31mtold\x1b[0m\n50 %\r\x1b[K"
 
 
 def test_a_line_is_not_drawn_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "10")
     screen = Screen(is_terminal=True)
     Terminal(screen).draw("0123456789abc")
-    assert screen.getvalue() == "\r012345678\x1b[K"
+    assert screen.getvalue() == "\r\x1b[K012345678"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, ValueError])

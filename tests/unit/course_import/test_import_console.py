@@ -8,10 +8,11 @@ import json
 import pytest
 
 from deploy.course_import._archive import open_source
-from deploy.course_import._console import Console, plan_document, printable, report
+from deploy.course_import._console import Console, plan_document, report
 from deploy.course_import._findings import REASONS, Finding, counted
 from deploy.course_import._mapping import plan_course
 from deploy.course_import._olx import read_course
+from libs.console import printable
 from tests.unit.course_import.exports import SAMPLE
 
 

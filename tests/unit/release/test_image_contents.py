@@ -28,7 +28,7 @@ backend_packages = ["pants.backend.python", "pants.backend.python.typecheck.mypy
 interpreter_constraints = ["CPython==3.11.*"]
 default_resolve = "default"
 [python.resolves]
-default = "3rdparty/python/default.lock"
+default = "3rdparty/python/example.lock"
 mypy = "3rdparty/python/mypy.lock"
 [test]
 timeout_default = 120
@@ -267,7 +267,7 @@ def test_what_is_kept_is_read_as_it_was() -> None:
 
 
 def test_where_the_lock_is() -> None:
-    assert lock_path(TOML) == "3rdparty/python/default.lock"
+    assert lock_path(TOML) == "3rdparty/python/example.lock"
 
 
 def test_the_packages_of_a_pex() -> None:

@@ -67,8 +67,8 @@ PATHS = {
     "library_build": "libs/http/BUILD",
     "readme": "libs/http/README.md",
     "toml": "pants.toml",
-    "lock": "3rdparty/python/default.lock",
-    "requirements": "3rdparty/python/default.in",
+    "lock": "3rdparty/python/example.lock",
+    "requirements": "3rdparty/python/example.in",
     "macro": "deploy/pants/service.prelude",
 }
 
@@ -149,7 +149,7 @@ def test_a_folder_without_history_is_one_line(tmp_path: Path) -> None:
 # The revision of an image.
 
 CONTENT = Content("0.1.0", {}, frozenset({"services/course_catalog/app.py", "libs/http/_app.py"}))
-TOML = '[python]\ndefault_resolve = "default"\n[python.resolves]\ndefault = "3rdparty/python/default.lock"\n'
+TOML = '[python]\ndefault_resolve = "default"\n[python.resolves]\ndefault = "3rdparty/python/example.lock"\n'
 LOCK = "aiohttp==3.14.5 \\\n    --hash=sha256:{}\nmoto==5.2.5 \\\n    --hash=sha256:{}\n"
 
 

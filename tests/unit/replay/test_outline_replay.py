@@ -295,7 +295,7 @@ def test_the_help_has_examples_and_a_bad_time_is_refused(
 def test_progress_tells_when_all_will_be_done() -> None:
     now = 0.0
     output = io.StringIO()
-    progress = outlines.Progress(output, clock=lambda: now, quiet=False)
+    progress = outlines.CourseProgress(output, clock=lambda: now, quiet=False)
     progress.tell(100, 1100)
     now = 10.0
     progress.tell(300, 1100)
@@ -303,7 +303,6 @@ def test_progress_tells_when_all_will_be_done() -> None:
     progress.tell(1100, 1100)
     progress.end()
     assert output.getvalue().splitlines() == [
-        "100 of 1100 courses",
-        "300 of 1100 courses, 40 s left",
-        "1100 of 1100 courses",
+        "██████░░░░░░░░░░░░░░░░░░  27%  300 of 1100 courses  ETA 00:40",
+        "████████████████████████ 100%  1100 of 1100 courses  ETA 00:00",
     ]
