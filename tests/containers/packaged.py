@@ -19,17 +19,21 @@ def packaged_image(engine: DockerEngine, service: str) -> str:
     for folder in (Path(), Path("dist")):
         path = folder / written
         if path.is_file():
-            info = json.loads(path.read_bytes())
-            # By the tag of its content: the id that Pants writes it reads out of Docker's progress,
-            # and does not find it there where the engine took its time.
-            (name, *_) = (
-                str(tag["name"])
-                for registry in info["registries"]
-                for tag in registry["tags"]
-                if "-" in tag["tag"]
-            )
+            name = content_tag(path)
             try:
                 return engine.run("image", "inspect", "--format", "{{.Id}}", name)
             except DockerError:
                 raise DockerError(f"the engine has lost {name}; {again}") from None
     raise FileNotFoundError(f"{written} is missing; {again}")
+
+
+def content_tag(written: Path) -> str:
+    """Of what Pants wrote beside an image, the name that no other content has."""
+    info = json.loads(written.read_bytes())
+    (name,) = (
+        str(tag["name"])
+        for registry in info["registries"]
+        for tag in registry["tags"]
+        if "-" in tag["tag"]
+    )
+    return name

@@ -8,7 +8,6 @@ makes one of them.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from deploy.release._git import Git
 from deploy.release._services import Service, required_version, version_in
 from tests.containers.engine import DockerEngine
+from tests.containers.packaged import content_tag
 
 ROOT_VARIABLE = "LYCEUM_REPOSITORY"
 """Names the repository's folder, for tests that run in a copy of its files; `pantsw` sets it."""
@@ -120,8 +120,7 @@ def _build(
     for release in releases:
         packaged = files / "dist" / f"services.{release.service.name}"
         if with_image:
-            info = json.loads((packaged / "image.docker-info.json").read_bytes())
-            image_id = str(info["image_id"])
+            image_id = content_tag(packaged / "image.docker-info.json")
         else:
             image_id = _image_of(engine, root, packaged, release)
         # Named, so that it can't be taken for what nobody needs, and told apart by the name.

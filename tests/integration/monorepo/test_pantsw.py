@@ -153,7 +153,7 @@ def test_docker_is_told_by_a_script_what_the_machine_says(machine: Machine) -> N
     machine.install(
         "docker",
         '[ "$1" != --version ] || { echo "Docker version 20.10.24"; exit; }\n'
-        'echo "$DOCKER_HOST, $DOCKER_BUILDKIT, $*"',
+        'first="$1 $2"; shift 4; echo "$DOCKER_HOST, $DOCKER_BUILDKIT, $first $*"',
     )
     done = machine.pantsw("x", PANTSW="launcher", DOCKER_HOST="unix:///a folder/it's.sock")
     assert done.stdout == "unix:///a folder/it's.sock, 1, build --network=none --tag it .\n"
@@ -180,6 +180,19 @@ def test_a_command_line_builds_with_what_it_has(
         ' *) echo "$DOCKER_BUILDKIT";; esac',
     )
     assert machine.pantsw("x", PANTSW="launcher").stdout == f"{builder}\n"
+
+
+def test_the_id_of_what_was_built_is_written_as_pants_reads_it(machine: Machine) -> None:
+    """BuildKit writes `writing image sha256:… 0.1s done` where it takes its time."""
+    machine.install_python_3_11()
+    machine.install("pants", STARTS_DOCKER)
+    machine.install(
+        "docker",
+        '[ "$1" != --version ] || { echo "Docker version 20.10.24"; exit; }\n'
+        'while [ "$1" != --iidfile ]; do shift; done; printf sha256:beef > "$2"',
+    )
+    done = machine.pantsw("x", PANTSW="launcher")
+    assert done.stderr == "writing image sha256:beef done\n"
 
 
 def test_a_build_that_fails_says_what_to_do_without_a_base(machine: Machine) -> None:
