@@ -19,7 +19,8 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from deploy.course_import._credentials import Credentials, CredentialsError
+from deploy.course_import._credentials import Credentials
+from libs.api_access import AccessError
 
 MAX_ATTEMPTS = 7
 MAX_PAUSE_SECONDS = 60.0
@@ -234,7 +235,7 @@ class Http:
     def _renewed(self, used: str) -> bool:
         """Whether there is another token than the one that was refused."""
         if self._token == used:
-            with contextlib.suppress(CredentialsError):
+            with contextlib.suppress(AccessError):
                 self._token = self._credentials.read_token()
         return self._token != used
 

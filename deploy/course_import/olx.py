@@ -24,7 +24,6 @@ from deploy.course_import._console import Console
 from deploy.course_import._credentials import (
     PLATFORM_STATE,
     Credentials,
-    CredentialsError,
     find_credentials,
 )
 from deploy.course_import._http import Http, ImportStoppedError
@@ -32,6 +31,7 @@ from deploy.course_import._importer import Comparison, Importer, Outcome, Wishes
 from deploy.course_import._mapping import plan_course
 from deploy.course_import._olx import OlxError, read_course
 from deploy.course_import._plan import Choices, Plan
+from libs.api_access import AccessError
 
 COMMAND = "./pantsw run deploy/course_import/olx.py"
 
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 2
             assert credentials is not None
             return asyncio.run(_run(options, plan, credentials, console))
-    except (ArchiveError, OlxError, CredentialsError) as error:
+    except (ArchiveError, OlxError, AccessError) as error:
         console.failed(str(error))
         return 2
     except ImportStoppedError as error:
@@ -180,7 +180,7 @@ def _credentials(options: argparse.Namespace) -> Credentials | None:
     if options.token_from is None:
         if options.dry_run and options.gateway is None:
             return None
-        raise CredentialsError("--token-from is missing; only --dry-run goes without")
+        raise AccessError("--token-from is missing; only --dry-run goes without")
     return find_credentials(options.token_from, options.gateway, state=options.state)
 
 

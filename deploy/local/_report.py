@@ -205,12 +205,12 @@ class Console:
 
     def task_died(self, name: str, task: str, how: str, last_lines: Sequence[str]) -> None:
         """See `deploy.local._cluster._watch.Listener.task_died`."""
-        self.warn(f"{name} (task {task}) {how}; ECS starts another one. Its last lines:")
+        self.warn(f"{name} (task {task}) {how}; ECS starts another one.{_announced(last_lines)}")
         self._quote(last_lines)
 
     def task_failed(self, name: str, task: str, reason: str, last_lines: Sequence[str]) -> None:
         """See `deploy.local._cluster._watch.Listener.task_failed`."""
-        self.warn(f"{name} (task {task}) is replaced by ECS: {reason}. Its last lines:")
+        self.warn(f"{name} (task {task}) is replaced by ECS: {reason}.{_announced(last_lines)}")
         self._quote(last_lines)
 
     def ready(self, platform: Ready) -> None:
@@ -277,6 +277,10 @@ class Console:
 
     def _out(self, style: Style, text: str) -> str:
         return self._output.styled(style, text)
+
+
+def _announced(last_lines: Sequence[str]) -> str:
+    return " Its last lines:" if last_lines else " It wrote nothing."
 
 
 def examples(platform: Ready) -> list[str]:

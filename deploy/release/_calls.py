@@ -57,6 +57,11 @@ class AwsError(Exception):
 class TransientAwsError(AwsError):
     """It may be different in a moment: throttled, unavailable, not reached."""
 
+    @property
+    def may_have_been_done(self) -> bool:
+        """Whether AWS may have done it all the same: what is throttled was not begun."""
+        return self.code not in _THROTTLED
+
 
 class Calls:
     """Calls operations of AWS.

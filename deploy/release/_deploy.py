@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.release._calls import AwsError, Calls
+from deploy.release._calls import AwsError, Calls, TransientAwsError
 from deploy.release._ecs import Ecs, Snapshot, TaskDefinition, short_name
 from deploy.release._errors import ReleaseError, raise_all
 from deploy.release._push import said_by
@@ -374,11 +374,14 @@ class Release:
         take_back: bool,
     ) -> int:
         began = self._tools.clock()
-        self._watch.know([move.snapshot for move in moves])
+        self._watch.know(move.snapshot for move in moves if not move.is_under_way)
+        self._watch.know(
+            (move.snapshot for move in moves if move.is_under_way), but_of_roll_outs=True
+        )
         try:
             followed = self._updated(moves) or self._follow(moves, began)
             if followed.end is End.DONE:
-                trouble = self._verified(identity, outgoing, "expected")
+                trouble = self._verified(moves, identity, outgoing, "expected")
                 if trouble is None:
                     return self._succeeded(moves, identity, began)
                 followed = Followed(End.FAILED, trouble)
@@ -407,6 +410,8 @@ class Release:
             try:
                 snapshot = self._ecs.update(move.name, move.goal)
             except AwsError as error:
+                if isinstance(error, TransientAwsError) and error.may_have_been_done:
+                    raise LostSightError(str(error)) from None
                 self.has_begun = had_begun
                 if not had_begun:
                     raise ReleaseError(f"nothing was rolled out: {error}") from None
@@ -442,14 +447,22 @@ class Release:
         return self._watch.follow(rollouts, what=self._service.name, timeout=self._limits.timeout)
 
     def _verified(
-        self, identity: Identity | None, outgoing: Identity | None, whose: str
+        self,
+        moves: Sequence[Move],
+        identity: Identity | None,
+        outgoing: Identity | None,
+        whose: str,
     ) -> str | None:
         """Asks from outside; None where the right version answers, else what is wrong."""
-        if self._tools.ask is None:
+        has_tasks = any(
+            move.snapshot.desired for move in moves if move.name == self._service.listens
+        )
+        if self._tools.ask is None or not has_tasks:
+            why = "--no-verify" if self._tools.ask is None else "none of its tasks listens"
             self._report.warn(
                 "notVerified",
-                f"{self._service.name} was not asked from outside (--no-verify)",
-                {"service": self._service.name},
+                f"{self._service.name} was not asked from outside ({why})",
+                {"service": self._service.name, "reason": why},
             )
             return None
         limits = self._limits
@@ -511,7 +524,7 @@ class Release:
         try:
             ended = self._back(moves, followed)
             trouble = (
-                self._verified(outgoing, identity, "previous")
+                self._verified(moves, outgoing, identity, "previous")
                 if ended.end is End.DONE
                 else ended.reason
             )
@@ -565,9 +578,10 @@ class Release:
                 {"service": move.name, "to": move.previous},
                 style=Style.YELLOW,
             )
-        watch = Watch(self._ecs, self._report, self._tools.clock, self._tools.sleep)
-        watch.know(snapshots)
-        return watch.follow(back, what=f"{self._service.name}, back", timeout=self._limits.timeout)
+        self._watch.alarms = ()  # on the way back nothing turns it round again
+        return self._watch.follow(
+            back, what=f"{self._service.name}, back", timeout=self._limits.timeout
+        )
 
     def _settled(self, moves: Sequence[Move], followed: Followed) -> list[Snapshot]:
         """The services, after ECS had its time to begin rolling back by itself."""

@@ -44,7 +44,7 @@ class Status:
         watch = Watch(self.ecs, self.report, self.clock, self.sleep)
         names = [name for service in services for name in service.rollouts]
         snapshots = self._look(services)
-        watch.know(snapshots)
+        watch.know(snapshots, but_of_roll_outs=True)
         began = self.clock()
         rollouts = {
             one.name: Rollout(one.name, one.primary.task_definition, None, began)

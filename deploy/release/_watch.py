@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -58,12 +58,15 @@ class Watch:
     _said: dict[str, str] = field(default_factory=dict, init=False)
     _no_targets: bool = field(default=False, init=False)
 
-    def know(self, snapshots: Sequence[Snapshot]) -> None:
-        """What ECS told before is no news; of a roll-out under way, what it told before that."""
+    def know(self, snapshots: Iterable[Snapshot], *, but_of_roll_outs: bool = False) -> None:
+        """What ECS told before is no news; but of a roll-out that is under way, where it is wanted,
+        all that was told since it began."""
         for snapshot in snapshots:
-            began = snapshot.primary.began if snapshot.is_rolling else None
+            wanted = but_of_roll_outs and snapshot.is_rolling
             self._logs[snapshot.name] = EventLog(
-                event for event in snapshot.events if began is None or event.at < began
+                event
+                for event in snapshot.events
+                if not wanted or event.at < snapshot.primary.began
             )
 
     def follow(self, rollouts: Sequence[Rollout], *, what: str, timeout: float) -> Followed:

@@ -27,7 +27,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.replay._catalog import Catalog, CatalogError
 from deploy.replay._replay import Checkpoint, Replay, Report, Sender, SendError
-from deploy.replay._where import Where, WhereError, find
+from deploy.replay._where import Where, find
+from libs.api_access import AccessError
 from libs.console import Progress, Terminal
 
 COMMAND = "./pantsw run deploy/replay/outlines.py"
@@ -57,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         where = find(options.token_from, options.gateway, options.queue_url, state=options.state)
         if where.queue_url is None and not options.dry_run:
-            raise WhereError("--queue-url is missing; only --dry-run goes without")
+            raise AccessError("--queue-url is missing; only --dry-run goes without")
         return asyncio.run(_run(options, where))
-    except WhereError as error:
+    except AccessError as error:
         sys.stderr.write(f"{error}\n")
         return 2
 

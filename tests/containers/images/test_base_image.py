@@ -25,8 +25,10 @@ _LOADED = "import asyncio, bz2, ctypes, decimal, hashlib, lzma, ssl, uuid, zlib,
 
 def make(archive: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.images.base.build", "--json", f"--name={NAME}"]
-        + ["--output", str(archive)],
+        [
+            *(sys.executable, "-m", "deploy.images.base.build"),
+            *("--json", f"--name={NAME}", f"--output={archive}"),
+        ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
         capture_output=True,
         text=True,

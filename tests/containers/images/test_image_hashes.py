@@ -12,6 +12,9 @@ import pytest
 from tests.containers.images.conftest import SERVICES, WITHOUT_TESTS, tags_of
 from tests.integration.monorepo.checkout import Checkout, scratch_checkout
 
+# Pants builds all packages in a scratch copy: half a minute on an idle machine, more on a busy one.
+pytestmark = pytest.mark.timeout(1200)
+
 # Says that it built, as Docker does: the hash is Pants' own, of all that Docker is given.
 NO_DOCKER = """#!/bin/sh
 [ "$1" != build ] || echo "Successfully built 0123456789ab"

@@ -6,8 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.containers.images.conftest import WITHOUT_TESTS, Built
 from tests.integration.monorepo.checkout import Checkout, scratch_checkout
+
+# Pants builds all packages in a scratch copy: half a minute on an idle machine, more on a busy one.
+pytestmark = pytest.mark.timeout(1200)
 
 SERVICE = "course_catalog"
 

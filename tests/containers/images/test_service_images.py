@@ -20,6 +20,9 @@ from deploy.images.sbom import main as sbom
 from deploy.images.sbom import write_sbom
 from tests.containers.images.conftest import SERVICES, Built
 
+# Pants builds all packages in a scratch copy: half a minute on an idle machine, more on a busy one.
+pytestmark = pytest.mark.timeout(1200)
+
 ROOT = Path(__file__).parents[3]
 
 # Which modules were loaded, and from bytecode that was not there.

@@ -27,7 +27,7 @@ BASE = "lyceum/base:debian12"
 CATALOG = SERVICES["course_catalog"]
 _LOCAL_NAME = "lyceum-release-test/payload"
 _PAYLOAD = Path(__file__).parent / "payload.py"
-_SECONDS = 180
+_SECONDS = 400
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def running_service(
                 desired_count=2,
                 target_group_arn=arn,
             ),
-            "healthCheckGracePeriodSeconds": 10,
+            "healthCheckGracePeriodSeconds": 30,
         }
     )
     deadline = time.monotonic() + 90

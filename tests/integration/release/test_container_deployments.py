@@ -25,7 +25,7 @@ def says(operator: Operator) -> str:
 
 def deploy(operator: Operator, image: TinyImage, *more: str) -> list[dict[str, object]]:
     digest = operator.push(image)
-    done = operator.run("deploy", CATALOG, "--digest", digest, "--json", "--timeout", "90", *more)
+    done = operator.run("deploy", CATALOG, "--digest", digest, "--json", "--timeout", "170", *more)
     events = told(done)
     assert events, done.stderr
     return [*events, {"event": "exit", "code": done.returncode, "errors": done.stderr}]

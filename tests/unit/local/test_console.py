@@ -259,7 +259,7 @@ def test_what_a_process_did_is_told_with_its_last_lines() -> None:
         " Its last lines:",
         "    no table",
         "course_catalog (task 0123abcd) is replaced by ECS: Task failed ELB health checks."
-        " Its last lines:",
+        " It wrote nothing.",
         "course_catalog-0123abcd | a line",
     ]
 

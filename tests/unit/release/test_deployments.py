@@ -176,8 +176,8 @@ def test_a_service_with_a_second_process_rolls_both() -> None:
 
 def test_a_service_of_no_tasks_is_rolled_without_being_asked() -> None:
     me = operator(OLD, NEW, desired=0)
-    assert me.release(ask=None).deploy("0.3.1") == 0
-    assert me.told("notVerified")
+    assert me.release().deploy("0.3.1") == 0
+    assert me.told("notVerified")[0]["reason"] == "none of its tasks listens"
 
 
 def test_only_documented_actions_are_called() -> None:
@@ -465,6 +465,23 @@ def test_an_outage_that_does_not_end_is_not_a_failed_deployment() -> None:
     assert me.release().deploy("0.3.1") == 3
     assert me.last()["event"] == "lostSight"
     assert me.cloud.calls.count("ecs:update_service") == 1
+
+
+def test_an_update_that_may_have_arrived_is_not_called_nothing() -> None:
+    me = operator(OLD, NEW)
+    me.cloud.faults.append(once("update_service", unreachable, times=100))
+    assert me.release().deploy("0.3.1") == 3
+    assert me.last()["event"] == "lostSight"
+    assert me.last()["hasBegun"] is True
+
+
+def test_an_update_that_was_throttled_for_good_changed_nothing() -> None:
+    me = operator(OLD, NEW)
+    me.cloud.faults.append(
+        once("update_service", lambda: refused("ThrottlingException"), times=100)
+    )
+    with pytest.raises(ReleaseError, match="nothing was rolled out"):
+        me.release().deploy("0.3.1")
 
 
 def test_credentials_that_expire_are_looked_for_once_more() -> None:

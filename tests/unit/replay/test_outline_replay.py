@@ -20,7 +20,8 @@ from deploy.replay import outlines
 from deploy.replay._catalog import Catalog, CatalogError, Page
 from deploy.replay._events import NotACourseError, outline_event
 from deploy.replay._replay import Checkpoint, Replay, SendError
-from deploy.replay._where import WhereError, find
+from deploy.replay._where import find
+from libs.api_access import AccessError
 
 TOKEN = "header.payload.signature"
 
@@ -275,7 +276,7 @@ def test_a_file_without_a_token_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("no token, but a secret")
     where = find(str(path), "https://api.example", None, state=tmp_path)
-    with pytest.raises(WhereError) as refused:
+    with pytest.raises(AccessError) as refused:
         where.read_token()
     assert "secret" not in str(refused.value)
 
