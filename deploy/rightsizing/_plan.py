@@ -7,8 +7,9 @@ is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from deploy.rightsizing._bill import (
     Line,
@@ -31,6 +32,9 @@ from deploy.rightsizing._inputs import (
 )
 from deploy.rightsizing._tables import HotKey, TablePlan, UnitPrices, hot_keys, plan_tables
 from deploy.rightsizing._tasks import ServicePlan, plan_services
+
+Demands = Mapping[str, tuple[float, str]]
+"""By the name of a quota: how much of it, and what needs it."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,16 @@ def make_plan(inputs: Inputs) -> Plan:
 def quota_uses(inputs: Inputs, plan: Plan | None = None) -> tuple[QuotaUse, ...]:
     """Every quota, the one that is met by the fewest learners first; unknown limits last."""
     plan = plan or make_plan(inputs)
-    now = _demands(inputs, plan)
+    now = demands(plan)
     missing = sorted(set(inputs.quotas.quotas) - set(now))
     if missing:
         raise InputError(f"quotas: nobody knows what a plan needs of {missing[0]}")
+    registered = inputs.profile.learners.registered
+
+    @cache
+    def demand_at(factor: float) -> Demands:
+        return demands(make_plan(inputs.of(inputs.profile.times(factor))))
+
     found = []
     for name, quota in inputs.quotas.quotas.items():
         demand, how = now[name]
@@ -142,12 +152,21 @@ def quota_uses(inputs: Inputs, plan: Plan | None = None) -> tuple[QuotaUse, ...]
                 how=how,
                 page=quota.source.page,
                 read=quota.source.read.isoformat(),
-                learners=None if quota.limit is None else _met_at(inputs, name, quota.limit),
+                learners=(
+                    None
+                    if quota.limit is None
+                    else _met_at(name, quota.limit, registered, demand_at)
+                ),
             )
         )
     return tuple(
         sorted(found, key=lambda use: (use.learners is None, use.learners or 0.0, use.name))
     )
+
+
+def demands(plan: Plan) -> Demands:
+    """What a plan needs of each quota, and what it is that needs it."""
+    return {name: (demand, how) for name, demand, how in _each_demand(plan)}
 
 
 def _consumer_size(inputs: Inputs) -> TaskSize:
@@ -161,26 +180,22 @@ def _consumer_size(inputs: Inputs) -> TaskSize:
     raise InputError("consumer: no Fargate size has the memory that it needs")
 
 
-def _met_at(inputs: Inputs, name: str, limit: float) -> float | None:
+def _met_at(
+    name: str, limit: float, registered: float, demand_at: Callable[[float], Demands]
+) -> float | None:
     """The number of learners at which a demand reaches its limit, to a thousandth."""
-    registered = inputs.profile.learners.registered
     if registered <= 0:
         return None
-
-    def demand(factor: float) -> float:
-        scaled = inputs.of(inputs.profile.times(factor))
-        return _demands(scaled, make_plan(scaled))[name][0]
-
     low, high = 1e-6, 1.0
-    if demand(low) > limit:
+    if demand_at(low)[name][0] > limit:
         return 0.0
-    while demand(high) <= limit:
+    while demand_at(high)[name][0] <= limit:
         low, high = high, high * 4
         if high * registered > _ALL_PEOPLE:
             return None
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        if demand(middle) <= limit:
+        if demand_at(middle)[name][0] <= limit:
             low = middle
         else:
             high = middle
@@ -191,11 +206,7 @@ def _met_at(inputs: Inputs, name: str, limit: float) -> float | None:
 _ALL_PEOPLE = 1e11
 
 
-def _demands(inputs: Inputs, plan: Plan) -> Mapping[str, tuple[float, str]]:
-    return {name: (demand, how) for name, demand, how in _each_demand(inputs, plan)}
-
-
-def _each_demand(inputs: Inputs, plan: Plan) -> Iterator[tuple[str, float, str]]:
+def _each_demand(plan: Plan) -> Iterator[tuple[str, float, str]]:
     profile, services = plan.profile, plan.services
     assumed, peak = profile.assumptions, profile.load.peak_factor
     tasks = {name: one.peak.all for name, one in services.items()}

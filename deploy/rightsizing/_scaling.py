@@ -147,10 +147,10 @@ class OnDemand:
 
     def take(self, now: float, seconds: float, asked: float) -> float:
         """As `Provisioned.take`."""
-        given = min(asked, self.units)
-        if given > self._history[-1][1]:
-            self._history.append((now, given))
         # A peak counts once half an hour has passed since it was reached.
         while len(self._history) > 1 and self._history[1][0] + ON_DEMAND_PEAK_SECONDS <= now:
             self._history.pop(0)
+        given = min(asked, self.units)
+        if given > self._history[-1][1]:
+            self._history.append((now, given))
         return given

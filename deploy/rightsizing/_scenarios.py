@@ -35,10 +35,10 @@ from deploy.rightsizing._tasks import ServicePlan
 SLOW = 3.0
 """How much slower the slow dependency scales."""
 
-# What a service would ask of the catalog, did it ask for outlines: a course.
+# No service of Lyceum calls another. If one did, it would ask the catalog for a course.
 _CALLED = "course_catalog"
 _CALLED_OPERATION = "getCourse"
-# The worst case of tests/integration/outline_events is a write; an event costs about such a request.
+# What working off a message costs is taken to be what a heartbeat does.
 _EVENT_OPERATION = "recordProgress"
 # Far above what any table here is asked for: its autoscaling has no bound that is met.
 _MOST_UNITS = 1e9

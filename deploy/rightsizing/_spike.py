@@ -79,14 +79,26 @@ class Spike:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a dependency does in a step, in requests a second. `in_time`: of those that it answers,
-    the share that somebody still waits for. `refused`: what a bulkhead kept from it."""
+    """What a dependency does in a step, in calls a second. `in_time`: answered while somebody waits.
+    `late`: answered, or given up, when nobody does any more. `throttled`: told at once that it is too
+    much. `refused`: what a bulkhead kept from it. `late_share`: how many of those that are called now
+    will be late."""
 
-    answered: float
     in_time: float
-    throttled: float
-    refused: float
-    wait_seconds: float
+    late: float = 0.0
+    throttled: float = 0.0
+    refused: float = 0.0
+    late_share: float = 0.0
+    wait_seconds: float = 0.0
+
+    def of_requests(self, tried: float, attempts: float) -> tuple[float, float]:
+        """Requests a second that were served and that failed, of those that were tried with so many
+        attempts each."""
+        if self.throttled:
+            # Nothing waits: whoever is not served now has failed, and was served once at most.
+            served = min(tried, self.in_time)
+            return served, tried - served
+        return self.in_time / attempts, self.late / attempts
 
 
 class Dependency(Protocol):
@@ -155,7 +167,7 @@ class Table:
         self, now: float, seconds: float, asked: float, *, callers: int, guards: Guards
     ) -> Answer:
         given = self._capacity.take(now, seconds, asked * self._units) / self._units
-        return Answer(given, 1.0, max(0.0, asked - given), 0.0, self._seconds)
+        return Answer(in_time=given, throttled=max(0.0, asked - given), wait_seconds=self._seconds)
 
 
 class Service:
@@ -198,14 +210,22 @@ class Service:
         answered = self._queue.step(
             seconds, admitted, servers=self._tasks.running, capacity=capacity
         )
-        self._queue.number = min(self._queue.number, capacity * self._deadline)
+        most = capacity * self._deadline
+        given_up = max(0.0, self._queue.number - most) / seconds
+        self._queue.number = min(self._queue.number, most)
         wait = self._queue.number / capacity
         limit = guards.attempt_seconds
         # Waits differ by a tenth: there is no one moment at which all are late.
-        in_time = min(1.0, max(0.0, (1.1 * limit - wait) / (0.2 * limit)))
-        # What it is asked for decides, not what it manages: a request counts when it comes.
+        late_share = min(1.0, max(0.0, (wait - 0.9 * limit) / (0.2 * limit)))
+        # It sees what reaches it, and not what its callers' circuits keep back.
         self._tasks.step(now, seconds, admitted / self._per_task)
-        return Answer(answered, in_time, 0.0, refused, wait)
+        return Answer(
+            in_time=answered * (1 - late_share),
+            late=answered * late_share + given_up,
+            refused=refused,
+            late_share=late_share,
+            wait_seconds=wait,
+        )
 
 
 @dataclass(frozen=True)
@@ -326,7 +346,7 @@ def simulate(
             queue.number = most
             # Whom there was no time for has cost something as well.
             through = max(0.0, through - late * caller.refusal_cpu_seconds / cost)
-        wait = queue.number / capacity
+        wait = queue.number / through if through else 0.0
 
         let_through = through * closed
         again = _retries(guards, failing)
@@ -336,8 +356,7 @@ def simulate(
         asked = let_through * (1 + again)
         kept_back = answer.refused / (1 + again)
         tried = max(0.0, let_through - kept_back)
-        served = min(tried, answer.answered * answer.in_time)
-        failed = max(0.0, tried - served) if answer.in_time < 1 or answer.throttled else 0.0
+        served, failed = answer.of_requests(tried, 1 + again)
         failing = _failing(answer, asked)
         closed = _closed(closed, failing, asked, tasks.running, guards)
         refused = (through - let_through) + kept_back
@@ -403,7 +422,7 @@ def simulate_events(
                 caller_tasks=tasks.running,
                 dependency_tasks=consumers.running,
                 closed=1.0,
-                wait_seconds=queue.number / capacity,
+                wait_seconds=queue.number / served if served else 0.0,
                 lag_seconds=waiting / can,
             )
         )
@@ -422,7 +441,7 @@ def _failing(answer: Answer, asked: float) -> float:
     reached = asked - answer.refused
     if reached <= 0:
         return 0.0
-    return min(1.0, answer.throttled / reached + (1 - answer.in_time))
+    return min(1.0, answer.throttled / reached + answer.late_share)
 
 
 def _closed(closed: float, failing: float, asked: float, processes: int, guards: Guards) -> float:

@@ -21,7 +21,7 @@ from deploy.rightsizing._inputs import (
     read_profile,
     read_quotas,
 )
-from deploy.rightsizing._plan import Inputs, make_plan, quota_uses
+from deploy.rightsizing._plan import Inputs, Plan, QuotaUse, make_plan, quota_uses
 from deploy.rightsizing._plot import draw
 from deploy.rightsizing._report import (
     Section,
@@ -134,22 +134,19 @@ def _plan(options: argparse.Namespace, inputs: Inputs) -> None:
 
 def _scale(options: argparse.Namespace, inputs: Inputs) -> None:
     plan = make_plan(inputs)
-    document = {
-        "plan": plan_document(plan, inputs),
-        "quotas": quotas_document(quota_uses(inputs, plan)),
-    }
-    _show(options, scale_sections(inputs), document)
+    uses = quota_uses(inputs, plan)
+    document = {"plan": plan_document(plan, inputs), "quotas": quotas_document(uses)}
+    _show(options, scale_sections(inputs, plan, uses), document)
 
 
-def scale_sections(inputs: Inputs) -> dict[str, Section]:
+def scale_sections(inputs: Inputs, plan: Plan, uses: Sequence[QuotaUse]) -> dict[str, Section]:
     """The tables of `scale`, by the names of their places in a document."""
-    plan = make_plan(inputs)
     registered = inputs.profile.learners.registered
     steps = [registered / factor for factor in (1000, 100, 10)]
     plans = [make_plan(inputs.of(inputs.profile.at(step))) for step in steps]
     return {
         "growth": growth_section([*plans, plan]),
-        "quotas": quotas_section(quota_uses(inputs, plan), plan),
+        "quotas": quotas_section(uses, plan),
         "tasks": services_section(plan),
         "tables": tables_section(plan),
         "keys": keys_section(plan),
@@ -230,7 +227,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
             help=f"{what} ({default} beside this program)",
         )
     common.add_argument(
-        "--learners", metavar="N", type=_positive, help="so many learners, who behave the same"
+        "--learners", metavar="N", type=_learners, help="so many learners, who behave the same"
     )
     common.add_argument(
         "--after-months", metavar="N", type=int, default=0, help="after so much of its growth"
@@ -259,7 +256,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--service", choices=SERVICES, default="progress_tracking", help="whose load rises"
     )
     spike.add_argument(
-        "--factor", metavar="N", type=_at_least_one, default=10.0, help="how many times as much"
+        "--factor", metavar="N", type=_factor, default=10.0, help="how many times as much"
     )
     spike.add_argument("--svg", metavar="FILE", type=Path, help="where to leave the plot")
     commands.add_parser("prices", parents=[common], help="prices and quotas with their pages")
@@ -277,17 +274,21 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 1e12:
-        raise ValueError(text)
-    return number
+def _learners(text: str) -> float:
+    return _number(text, least=1, most=1e12)
 
 
-def _at_least_one(text: str) -> float:
-    number = float(text)
-    if not 1 <= number <= 1000:
-        raise ValueError(text)
+def _factor(text: str) -> float:
+    return _number(text, least=1, most=1000)
+
+
+def _number(text: str, *, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
     return number
 
 

@@ -38,7 +38,7 @@ from tests.integration.service_process import ServiceProcess, python_path, servi
 REQUESTS = 2_000
 ROUNDS = 4
 WARM_UP = 100
-CONCURRENCY = 16
+CONCURRENCY = 4
 SECONDS_PER_ROUND = 10.0
 IDLE_SECONDS = 5.0
 

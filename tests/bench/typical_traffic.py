@@ -277,7 +277,7 @@ def operations() -> tuple[Operation, ...]:
         Operation("progress_tracking", "recordProgress.first", _first_updates, most=1_000),
         # Fifty queries each: more of them at once would fill a process's bulkhead, since the
         # emulator takes a second and more for one.
-        Operation("progress_tracking", "recordProgressBatch", _batches, most=64, concurrency=2),
+        Operation("progress_tracking", "recordProgressBatch", _batches, most=64, concurrency=1),
         Operation(
             "progress_tracking", "refused.progress", lambda: _reads("/progress/me?limit=0", 400)
         ),
