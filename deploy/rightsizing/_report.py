@@ -487,8 +487,8 @@ def _assumptions(inputs: Inputs) -> Mapping[str, Assumption]:
 
 
 def _number(value: float) -> str:
-    if value == 0:
-        return "0"
+    if value < 1000 and value == int(value):
+        return f"{value:.0f}"
     if value < 10:
         return f"{value:,.2f}"
     # Three digits that count: more would say that it is known better than it is.
