@@ -108,6 +108,7 @@ def make_plan(inputs: Inputs) -> Plan:
     """Raises InputError where the files do not go together or a price is missing."""
     require_measured(inputs.profile, inputs.measurements, inputs.capacity)
     require_prices(inputs.prices)
+    require_quotas(inputs.quotas)
     profile = inputs.profile
     services = plan_services(profile, inputs.measurements, task_hour(inputs.prices))
     units = unit_prices(inputs.prices)
@@ -123,6 +124,15 @@ def make_plan(inputs: Inputs) -> Plan:
         lines=bill(profile, inputs.capacity, inputs.prices, services, tables, consumer),
         nat_instead_usd=nat_instead(profile, inputs.prices, services),
     )
+
+
+def require_quotas(quotas: Quotas) -> None:
+    """Raises InputError where the file lacks what hot keys are held against."""
+    missing = sorted(
+        {"dynamodb.partitionReadUnits", "dynamodb.partitionWriteUnits"} - set(quotas.quotas)
+    )
+    if missing:
+        raise InputError(f"quotas: missing {', '.join(missing)}")
 
 
 def quota_uses(inputs: Inputs, plan: Plan | None = None) -> tuple[QuotaUse, ...]:

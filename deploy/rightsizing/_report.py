@@ -78,7 +78,7 @@ def plan_sections(plan: Plan, inputs: Inputs) -> list[Section]:
         services_section(plan),
         scaling_section(plan),
         tables_section(plan),
-        keys_section(plan),
+        keys_section(plan, inputs.quotas),
         bill_section(plan),
         assumptions_section(inputs),
     ]
@@ -198,14 +198,18 @@ def tables_section(plan: Plan) -> Section:
     return Section(title, head, rows, frozenset(range(1, 8)))
 
 
-def keys_section(plan: Plan) -> Section:
+def keys_section(plan: Plan, quotas: Quotas) -> Section:
     """Hot keys, against what a partition can take."""
-    limits = {"read": 3_000, "write": 1_000}
+
+    def share(units: float, kind: str) -> str:
+        limit = quotas.quotas[f"dynamodb.partition{kind.capitalize()}Units"].limit
+        return "unknown" if limit is None else f"{units / limit:.1%}"
+
     rows = [
         [
             key.key,
             f"{_number(key.units_per_second)} {key.kind}",
-            f"{key.units_per_second / limits[key.kind]:.1%}",
+            share(key.units_per_second, key.kind),
             key.how,
         ]
         for key in plan.hot_keys

@@ -149,7 +149,7 @@ def scale_sections(inputs: Inputs, plan: Plan, uses: Sequence[QuotaUse]) -> dict
         "quotas": quotas_section(uses, plan),
         "tasks": services_section(plan),
         "tables": tables_section(plan),
-        "keys": keys_section(plan),
+        "keys": keys_section(plan, inputs.quotas),
         "largest-lines": largest_lines_section(plan, LARGEST_LINES),
         "bill": bill_section(plan),
         "assumptions": assumptions_section(inputs),

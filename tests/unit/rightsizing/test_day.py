@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.rightsizing._day import HOURS, shape
 
 
 @given(st.floats(1, 23))
+@settings(deadline=None)
 def test_the_busiest_hour_and_the_mean_are_as_asked(factor: float) -> None:
     hours = shape(factor)
     assert len(hours) == HOURS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.rightsizing._queueing import (
@@ -31,6 +31,7 @@ def stationary(servers: int, offered: float, states: int) -> list[float]:
 
 
 @given(SERVERS, UTILISATION)
+@settings(deadline=None)
 def test_erlang_b_is_the_last_state_of_a_system_where_none_waits(
     servers: int, utilisation: float
 ) -> None:
@@ -39,12 +40,14 @@ def test_erlang_b_is_the_last_state_of_a_system_where_none_waits(
 
 
 @given(SERVERS, UTILISATION)
+@settings(deadline=None)
 def test_erlang_c_is_how_often_all_servers_are_busy(servers: int, utilisation: float) -> None:
     chain = stationary(servers, servers * utilisation, 600)
     assert erlang_c(servers, servers * utilisation) == pytest.approx(sum(chain[servers:]), rel=1e-6)
 
 
 @given(SERVERS, UTILISATION)
+@settings(deadline=None)
 def test_the_mean_number_is_that_of_the_chain(servers: int, utilisation: float) -> None:
     chain = stationary(servers, servers * utilisation, 600)
     mean = sum(number * share for number, share in enumerate(chain))
@@ -52,6 +55,7 @@ def test_the_mean_number_is_that_of_the_chain(servers: int, utilisation: float) 
 
 
 @given(UTILISATION)
+@settings(deadline=None)
 def test_one_server(utilisation: float) -> None:
     """M/M/1, which every textbook has."""
     assert erlang_c(1, utilisation) == pytest.approx(utilisation)
@@ -62,6 +66,7 @@ def test_one_server(utilisation: float) -> None:
 
 
 @given(SERVERS, UTILISATION)
+@settings(deadline=None)
 def test_the_load_is_found_again_from_the_number(servers: int, utilisation: float) -> None:
     number = mean_number(servers, servers * utilisation)
     assert offered_at(servers, number) == pytest.approx(servers * utilisation, rel=1e-6)
@@ -83,6 +88,7 @@ def test_in_saturation_everybody_waits_for_ever(servers: int) -> None:
 
 
 @given(SERVERS, UTILISATION, st.floats(0, 10))
+@settings(deadline=None)
 def test_fewer_wait_longer(servers: int, utilisation: float, seconds: float) -> None:
     offered = servers * utilisation
     longer = waits_longer(servers, offered, 1.0, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.rightsizing._scaling import OnDemand, Provisioned, TaskPolicy, Tasks
@@ -46,6 +46,7 @@ def test_a_scale_in_takes_fifteen_minutes() -> None:
 
 
 @given(st.lists(st.floats(0, 500), min_size=1, max_size=40), st.integers(1, 200))
+@settings(deadline=None)
 def test_bounds_are_kept_whatever_the_load(loads: list[float], count: int) -> None:
     tasks = Tasks(POLICY, count)
     now = 0
@@ -121,6 +122,7 @@ def test_on_demand_has_a_least_that_every_table_has() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=200))
+@settings(deadline=None)
 def test_nobody_gives_more_than_was_asked(asked: list[float]) -> None:
     tables = (
         OnDemand(100, least=10),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.rightsizing._plan import make_plan
@@ -42,6 +43,7 @@ def service(count: int) -> Service:
 
 
 @given(st.floats(0.05, 0.95), st.floats(10, 1000))
+@settings(deadline=None)
 def test_in_the_long_run_a_queue_is_m_m_1(utilisation: float, rate: float) -> None:
     queue = Queue()
     for _ in range(2000):
@@ -51,6 +53,7 @@ def test_in_the_long_run_a_queue_is_m_m_1(utilisation: float, rate: float) -> No
 
 
 @given(st.integers(1, 50), st.floats(0.05, 0.9))
+@settings(deadline=None)
 def test_so_many_servers_are_so_many_queues(servers: int, utilisation: float) -> None:
     """Requests are spread over the tasks by chance, and each task has its own queue."""
     queue = Queue()
@@ -60,6 +63,7 @@ def test_so_many_servers_are_so_many_queues(servers: int, utilisation: float) ->
 
 
 @given(st.floats(1.2, 10), st.floats(100, 1000))
+@settings(deadline=None)
 def test_in_overload_a_queue_grows_by_what_is_too_much(times: float, rate: float) -> None:
     """The fluid limit: after so long, (lambda - mu) t are there."""
     queue = Queue()
@@ -80,6 +84,7 @@ def test_a_queue_drains_as_fast_as_there_is_room() -> None:
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=100), st.floats(1, 1000))
+@settings(deadline=None)
 def test_nothing_is_lost_in_a_queue(arriving: list[float], capacity: float) -> None:
     queue, left = Queue(), 0.0
     for rate in arriving:
@@ -175,7 +180,12 @@ def test_more_of_a_dependency_never_serves_fewer() -> None:
     assert all(less <= more + 0.01 for less, more in pairwise(served))
 
 
+@cache
 def courses(factor: float) -> list[Course]:
+    return fresh_courses(factor)
+
+
+def fresh_courses(factor: float) -> list[Course]:
     inputs = committed()
     return list(scenarios(inputs, make_plan(inputs), "progress_tracking", factor))
 
@@ -198,7 +208,7 @@ def test_the_slower_the_dependency_the_fewer_are_served() -> None:
 
 
 def test_the_same_files_give_the_same_courses() -> None:
-    assert courses(10.0) == courses(10.0)
+    assert fresh_courses(10.0) == courses(10.0)
 
 
 @pytest.mark.parametrize("signal", ["requests", "cpu"])

@@ -45,7 +45,7 @@ def test_what_a_flat_load_costs_by_hand() -> None:
 
 
 @given(st.floats(0.05, 1), st.floats(100, 1e5))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_on_demand_wins_exactly_below_the_break_even(use: float, rate: float) -> None:
     """Of capacity that is used by a share, whatever the load."""
     flat = profile(
@@ -81,7 +81,7 @@ def test_a_load_that_rises_faster_than_autoscaling_stays_on_demand() -> None:
 
 
 @given(st.floats(0, 1e5), st.floats(1, 4), st.floats(1, 10))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_more_load_is_never_cheaper(rate: float, more: float, peak: float) -> None:
     def usd(of: float) -> tuple[float, float]:
         load = profile(per_second={"recordProgress": of}, peak_factor=peak)

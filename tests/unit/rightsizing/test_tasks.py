@@ -59,7 +59,7 @@ def test_the_sizes_are_those_of_the_page() -> None:
     st.integers(1, 10),
     st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_every_plan_can_be_applied(
     rate: float, milliseconds: float, mebibytes: float, peak: float, minimum: int, spot: bool
 ) -> None:
@@ -92,12 +92,13 @@ def test_every_plan_can_be_applied(
 
 
 @given(st.floats(0, 1e5), st.floats(1, 3))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_more_load_costs_no_less(rate: float, more: float) -> None:
     assert usd(plan_of(rate * more)) >= usd(plan_of(rate)) - 1e-9
 
 
 @given(st.floats(0, 1e4), st.floats(1, 3), st.floats(0.1, 1), st.integers(2, 6))
+@settings(deadline=None)
 def test_more_load_needs_no_fewer_tasks_of_a_size(
     vcpus: float, more: float, usable: float, zones: int
 ) -> None:
