@@ -207,27 +207,29 @@ def _possible_sizes(
     needed = needed_mebibytes(service, profile, measurements)
     load = service_load(service, profile, measurements)
     target, allowed = target_utilisation(profile), profile.assumptions.cpu_latency_milliseconds
+    sidecar = profile.assumptions.sidecar_cpu_units.value / CPU_UNITS_PER_VCPU
     seen: set[int] = set()
-    enough = False
     for size in task_sizes():
         if size.cpu_units in seen or size.mebibytes < needed:
             continue
-        usable = _usable(size, profile.assumptions)
+        usable = _usable(size, service, profile, measurements)
         if usable <= 0:
             continue
         seen.add(size.cpu_units)
         seconds = response_quantile(target, load.cpu_seconds_per_request / usable, 0.99)
         if seconds * 1000 <= allowed.value:
             yield size
-        if usable >= CORES_OF_A_PROCESS:
-            if enough:
-                return
-            enough = True
+        if size.vcpus >= CORES_OF_A_PROCESS + sidecar:
+            return
 
 
-def _usable(size: TaskSize, assumed: Assumptions) -> float:
-    sidecar = assumed.sidecar_cpu_units.value / CPU_UNITS_PER_VCPU
-    return min(CORES_OF_A_PROCESS, size.vcpus - sidecar)
+def _usable(size: TaskSize, service: str, profile: Profile, measurements: Measurements) -> float:
+    """The cores that a task has for requests: without the sidecar, and without what the process does
+    when nobody asks for anything."""
+    sidecar = profile.assumptions.sidecar_cpu_units.value / CPU_UNITS_PER_VCPU
+    idle = measurements.services[service].idle_cpu_share
+    factor = profile.assumptions.fargate_cpu_factor.value
+    return min(CORES_OF_A_PROCESS, size.vcpus - sidecar) - idle * factor
 
 
 def _planned(
@@ -235,7 +237,7 @@ def _planned(
 ) -> ServicePlan:
     assumed, choice = profile.assumptions, profile.services[service]
     load = service_load(service, profile, measurements)
-    usable = _usable(size, assumed)
+    usable = _usable(size, service, profile, measurements)
     target, zones = target_utilisation(profile), profile.topology.availability_zones
 
     def tasks(vcpus: float) -> int:

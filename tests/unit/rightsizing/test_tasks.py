@@ -140,6 +140,17 @@ def test_the_sidecar_takes_its_part() -> None:
     assert beside.needed_mebibytes == alone.needed_mebibytes + 100
 
 
+def test_what_a_process_does_by_itself_is_not_there_for_requests() -> None:
+    measured = measurements()
+    busy = measured.services["progress_tracking"].model_copy(update={"idle_cpu_share": 0.05})
+    measured = measured.model_copy(
+        update={"services": {**measured.services, "progress_tracking": busy}}
+    )
+    load = profile(per_second={"recordProgress": 100.0})
+    plan = plan_service("progress_tracking", load, measured, PRICE)
+    assert plan.usable_vcpus == pytest.approx(min(1.0, plan.size.vcpus) - 0.05)
+
+
 def test_the_steeper_the_load_may_rise_the_more_room_is_kept() -> None:
     """Four minutes pass until help is there: a tenth more each minute is 1.4 times as much."""
     assert target_utilisation(profile()) == pytest.approx(0.8)
