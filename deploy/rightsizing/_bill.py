@@ -288,7 +288,7 @@ def _network(
         "interface endpoints, data",
         "endpoint.gb",
         _log_gigabytes(services),
-        "what is logged; DynamoDB and S3 have gateway endpoints, which cost nothing",
+        "what tasks log; DynamoDB and S3 have gateway endpoints, which cost nothing",
         "measurements logBytes",
     )
 
@@ -310,15 +310,18 @@ def _observability(
     profile: Profile, prices: Prices, services: Mapping[str, ServicePlan]
 ) -> Iterator[Line]:
     assumed = profile.assumptions
-    logged = _log_gigabytes(services)
+    rate = sum(plan.load.requests_per_second for plan in services.values())
+    of_gateway = assumed.gateway_log_bytes.value * rate * SECONDS_PER_MONTH / _GB
+    logged = _log_gigabytes(services) + of_gateway
     yield _line(
         prices,
         "Observability",
         "logs, written",
         "logs.ingestedGb",
         logged,
-        "every request's access line",
+        "two access lines a request: the service's, and the gateway's",
         "measurements logBytes",
+        "assumption gatewayLogBytes",
     )
     days = profile.topology.log_retention_days
     yield _line(
@@ -330,7 +333,6 @@ def _observability(
         f"{days} days, uncompressed",
         "profile topology.logRetentionDays",
     )
-    rate = sum(plan.load.requests_per_second for plan in services.values())
     yield _line(
         prices,
         "Observability",

@@ -114,6 +114,7 @@ class Assumptions(_Form):
     sign_ins_per_learner_day: Assumption
     traced_share: Assumption
     log_requests_per_task_second: Assumption
+    gateway_log_bytes: Assumption
     metrics_per_service: Assumption
     alarms_per_service: Assumption
     dashboards: Assumption
@@ -243,7 +244,7 @@ class ServiceCost(_Form):
 
     resident_mebibytes: ResidentMemory
     idle_cpu_share: Share
-    operations: dict[str, OperationCost]
+    operations: dict[str, OperationCost] = Field(min_length=1)
     bytes_per_course: NotNegative = 0
 
 

@@ -84,8 +84,8 @@ class Plan:
 @dataclass(frozen=True)
 class QuotaUse:
     """A quota and what the plan needs of it. `learners`: how many there can be before it is met,
-    with the same behaviour; None where more learners do not bring it nearer, or the limit is
-    unknown."""
+    with the same behaviour; 0 where the fewest tasks need more already, None where more learners do
+    not bring it nearer, or the limit is unknown."""
 
     name: str
     demand: float

@@ -296,6 +296,12 @@ def growth_section(plans: Sequence[Plan]) -> Section:
     return Section("From here to there", head, rows, frozenset(range(7)))
 
 
+def _met_by(use: QuotaUse) -> str:
+    if use.learners is None:
+        return ""
+    return _number(use.learners) if use.learners > 0 else "any"
+
+
 def quotas_section(uses: Sequence[QuotaUse], plan: Plan) -> Section:
     """What is met first, with its page."""
     rows = [
@@ -304,7 +310,7 @@ def quotas_section(uses: Sequence[QuotaUse], plan: Plan) -> Section:
             "unknown" if use.limit is None else _number(use.limit),
             _number(use.demand),
             "" if use.share is None else f"{use.share:,.2f}",
-            "" if use.learners is None else _number(use.learners),
+            _met_by(use),
             "yes" if use.adjustable else "no",
             f"{use.how}; {use.scope}",
             f"{use.page}, read {use.read}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from deploy.rightsizing._day import shape
 from deploy.rightsizing._fargate import CPU_UNITS_PER_VCPU, TaskSize, task_sizes
@@ -136,10 +137,12 @@ def service_load(service: str, profile: Profile, measurements: Measurements) -> 
         responses += rate * cost.response_bytes
         received += rate * cost.request_bytes
         logged += rate * cost.log_bytes
-    # Without load a request still costs something: what is asked for is then no division by zero.
-    operations = measurements.services[service].operations.values()
-    mean = sum(one.cpu_milliseconds for one in operations) / max(1, len(operations)) / 1000 * factor
-    return ServiceLoad(requests, cpu / requests if requests else mean, responses, received, logged)
+    if cpu > 0:
+        a_request = cpu / requests
+    else:  # Without load a request still costs something.
+        costs = [one.cpu_milliseconds for one in measurements.services[service].operations.values()]
+        a_request = median(costs) / 1000 * factor
+    return ServiceLoad(requests, a_request, responses, received, logged)
 
 
 def target_utilisation(profile: Profile) -> float:

@@ -54,6 +54,7 @@ ASSUMED = {
     "sign_ins_per_learner_day": 2.0,
     "traced_share": 0.05,
     "log_requests_per_task_second": 1.0,
+    "gateway_log_bytes": 500.0,
     "metrics_per_service": 10.0,
     "alarms_per_service": 2.0,
     "dashboards": 1.0,

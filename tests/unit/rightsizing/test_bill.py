@@ -83,6 +83,16 @@ def test_tasks_and_balancers_by_hand() -> None:
     assert balancer.usd == pytest.approx(730 * 0.0225)
 
 
+def test_each_request_is_logged_by_its_service_and_by_the_gateway() -> None:
+    """Only what tasks log passes an endpoint."""
+    plan = make_plan(inputs(profile(per_second={"recordProgress": 10.0})))
+    quantities = {line.item: line.quantity for line in plan.lines}
+    of_gateway = 10 * 500 * 730 * 3600 / 1e9
+    assert quantities["logs, written"] - quantities["interface endpoints, data"] == (
+        pytest.approx(of_gateway)
+    )
+
+
 def test_data_that_leaves_shares_its_tiers() -> None:
     """What is played and what the APIs answer are one volume, and each pays its part."""
     plan = make_plan(committed())

@@ -171,8 +171,9 @@ def test_bounds_hold_for_the_growth_that_is_planned_for() -> None:
     assert later.scaling.maximum > 3 * now.scaling.maximum * 0.99
 
 
-def test_a_service_without_load_stands_ready() -> None:
-    plan = plan_of(0)
+@pytest.mark.parametrize("rate", [0.0, 5e-324])
+def test_a_service_without_load_stands_ready(rate: float) -> None:
+    plan = plan_of(rate)
     assert plan.tasks_at_mean == plan.tasks_at_peak == 2
     assert plan.scaling.target > 0
 
