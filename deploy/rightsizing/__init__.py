@@ -1,0 +1,1 @@
+"""From measured loads to task sizes, counts, capacity modes and a monthly bill; see README.md."""
