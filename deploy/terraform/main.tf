@@ -151,7 +151,7 @@ module "consumer" {
   repository    = module.registry.arns["progress_tracking"]
   command       = ["services.progress_tracking.consumer"]
   environment   = local.environment["progress_tracking"]
-  cursor_secret = module.service["progress_tracking"].cursor_secret_arn
+  cursor_secret = { arn = module.service["progress_tracking"].cursor_secret_arn }
   policy        = templatefile("${local.sources}/progress_tracking/consumer/policy.json", local.arns["progress_tracking"])
   size          = var.sizes[local.consumer]
   scaling       = { backlog_per_task = 100, queue_name = module.events.queue_name }

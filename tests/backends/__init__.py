@@ -126,9 +126,12 @@ def running_ministack(
 
 
 @contextlib.contextmanager
-def running_moto() -> Iterator[Backend]:
-    """A moto server; it takes any credentials."""
+def running_moto(additions: str | None = None) -> Iterator[Backend]:
+    """A moto server; it takes any credentials. `additions` is a module whose `install()` adds to moto
+    what it lacks."""
     command = [sys.executable, "-m", "tests.backends._moto_server", str(os.getpid())]
+    if additions is not None:
+        command.append(additions)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     variables["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY_ROOT), *filter(None, sys.path)])
     with serving(command, variables) as server:

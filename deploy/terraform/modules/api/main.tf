@@ -2,7 +2,6 @@
 # variable `target` says; a canary says another for its share of them.
 
 resource "aws_api_gateway_rest_api" "this" {
-  # checkov:skip=CKV_AWS_237:a changed body is changed in place; nothing is made anew
   name              = "lyceum-${replace(var.name, "_", "-")}"
   description       = local.contract.info.title
   body              = jsonencode(local.body)
@@ -71,7 +70,6 @@ check "target" {
 
 resource "aws_api_gateway_method_settings" "all" {
   # checkov:skip=CKV_AWS_225:as the stage: services say what may be kept
-  # checkov:skip=CKV_AWS_308:there is no cache to encrypt
   rest_api_id = aws_api_gateway_rest_api.this.id
   stage_name  = aws_api_gateway_stage.this.stage_name
   method_path = "*/*"
@@ -107,7 +105,6 @@ locals {
 
 resource "aws_cloudwatch_log_group" "access" {
   # checkov:skip=CKV_AWS_158:CloudWatch Logs encrypts by itself; a key of our own would be one more thing a log line needs (docs/adr/0111)
-  # checkov:skip=CKV_AWS_338:how long is the environment's to say; prod keeps a year
   name              = "/lyceum/gateway/${var.name}"
   retention_in_days = var.log_retention_days
   tags              = { Service = var.name }

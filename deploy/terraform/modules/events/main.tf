@@ -160,8 +160,15 @@ resource "aws_iam_role_policy" "pipe" {
       {
         Sid      = "ReadTheStream"
         Effect   = "Allow"
-        Action   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
+        Action   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
         Resource = var.stream_arn
+      },
+      {
+        # Tells names of streams alone; the action knows no resource.
+        Sid      = "FindTheStream"
+        Effect   = "Allow"
+        Action   = "dynamodb:ListStreams"
+        Resource = "*"
       },
       {
         Sid      = "TellTheTopic"

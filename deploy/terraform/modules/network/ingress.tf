@@ -24,9 +24,6 @@ resource "aws_security_group" "load_balancer" {
 
 resource "aws_lb" "this" {
   # checkov:skip=CKV_AWS_91:each request is in the gateway's access log and in the service's, with one trace id
-  # checkov:skip=CKV_AWS_150:set by `protected`, which prod must have
-  # checkov:skip=CKV2_AWS_20:it is internal; its listeners are TLS where the environment names a certificate
-  # checkov:skip=CKV2_AWS_28:it is internal; what comes from outside has passed API Gateway
   name                       = "lyceum"
   internal                   = true
   load_balancer_type         = "application"

@@ -46,7 +46,6 @@ resource "aws_flow_log" "this" {
 
 resource "aws_cloudwatch_log_group" "flow" {
   # checkov:skip=CKV_AWS_158:CloudWatch Logs encrypts by itself; a key of our own would be one more thing a log line needs (docs/adr/0111)
-  # checkov:skip=CKV_AWS_338:how long is the environment's to say; prod keeps a year
   name              = "/lyceum/network/flow"
   retention_in_days = var.log_retention_days
 }

@@ -23,19 +23,28 @@ resource "aws_iam_role_policy" "gateway_logging" {
   role = aws_iam_role.gateway_logging.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      # API Gateway names its execution logs itself, and asks for all of these before it takes the role.
-      Sid    = "WriteGatewayLogs"
-      Effect = "Allow"
-      Action = [
-        "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams",
-        "logs:FilterLogEvents", "logs:GetLogEvents", "logs:PutLogEvents",
-      ]
-      Resource = [
-        "arn:aws:logs:${var.region}:${var.account}:log-group:/lyceum/gateway/*",
-        "arn:aws:logs:${var.region}:${var.account}:log-group:API-Gateway-Execution-Logs_*",
-      ]
-    }]
+    Statement = [
+      {
+        # API Gateway names its execution logs itself, and asks for all of these before it takes the role.
+        Sid    = "WriteGatewayLogs"
+        Effect = "Allow"
+        Action = [
+          "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:FilterLogEvents",
+          "logs:GetLogEvents", "logs:PutLogEvents",
+        ]
+        Resource = [
+          "arn:aws:logs:${var.region}:${var.account}:log-group:/lyceum/gateway/*",
+          "arn:aws:logs:${var.region}:${var.account}:log-group:API-Gateway-Execution-Logs_*",
+        ]
+      },
+      {
+        # Tells names of log groups alone; the action knows no resource.
+        Sid      = "FindGatewayLogs"
+        Effect   = "Allow"
+        Action   = "logs:DescribeLogGroups"
+        Resource = "*"
+      },
+    ]
   })
 }
 

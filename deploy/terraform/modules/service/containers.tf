@@ -109,7 +109,6 @@ locals {
 
 resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_158:CloudWatch Logs encrypts by itself; a key of our own would be one more thing a log line needs (docs/adr/0111)
-  # checkov:skip=CKV_AWS_338:how long is the environment's to say; prod keeps a year
   name              = "/lyceum/${var.name}"
   retention_in_days = var.platform.log_retention_days
   tags              = local.tags

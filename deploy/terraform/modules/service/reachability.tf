@@ -92,7 +92,6 @@ resource "aws_vpc_security_group_egress_rule" "link" {
 }
 
 resource "aws_lb_target_group" "this" {
-  # checkov:skip=CKV_AWS_378:within the network, from the load balancer to a task that only it reaches; tasks hold no certificates
   count = local.answers ? 1 : 0
 
   name        = local.dashed
@@ -116,8 +115,6 @@ resource "aws_lb_target_group" "this" {
 }
 
 resource "aws_lb_listener" "this" {
-  # checkov:skip=CKV_AWS_2:TLS where the environment names a certificate; without one the way is the network's own, from the VPC link alone
-  # checkov:skip=CKV_AWS_103:as above; with a certificate the policy below allows TLS 1.2 and 1.3
   count = local.answers ? 1 : 0
 
   load_balancer_arn = var.platform.network.load_balancer_arn

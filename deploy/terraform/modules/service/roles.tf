@@ -29,8 +29,6 @@ resource "aws_iam_role_policy" "task" {
 }
 
 resource "aws_iam_role_policy" "tracing" {
-  # checkov:skip=CKV_AWS_355:X-Ray's actions know no resource
-  # checkov:skip=CKV_AWS_290:X-Ray's actions know no resource
   name = "tracing"
   role = aws_iam_role.task.id
   policy = jsonencode({
@@ -52,7 +50,6 @@ resource "aws_iam_role" "execution" {
 }
 
 resource "aws_iam_role_policy" "execution" {
-  # checkov:skip=CKV_AWS_355:ecr:GetAuthorizationToken knows no resource
   name = "start"
   role = aws_iam_role.execution.id
   policy = jsonencode({

@@ -28,5 +28,5 @@ resource "aws_secretsmanager_secret_version" "cursors" {
 }
 
 locals {
-  cursor_secret_arn = local.own_secret ? aws_secretsmanager_secret.cursors[0].arn : var.cursor_secret
+  cursor_secret_arn = local.own_secret ? aws_secretsmanager_secret.cursors[0].arn : var.cursor_secret.arn
 }

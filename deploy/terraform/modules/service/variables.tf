@@ -37,7 +37,7 @@ variable "environment" {
 
 variable "cursor_secret" {
   description = "The secret of another program of the same service; null: this one has its own."
-  type        = string
+  type        = object({ arn = string })
   default     = null
 }
 

@@ -24,7 +24,6 @@ locals {
 
 resource "aws_dynamodb_table" "this" {
   # checkov:skip=CKV_AWS_119:DynamoDB encrypts by itself; a key of our own would be one more thing each read needs (docs/adr/0111)
-  # checkov:skip=CKV2_AWS_16:on demand: DynamoDB scales it; whether provisioned capacity is cheaper is for deploy/rightsizing to say
   name             = local.table.TableName
   billing_mode     = local.table.BillingMode
   hash_key         = local.keys["HASH"]
