@@ -53,10 +53,14 @@ class Backend:
 
     def client(self, service: str) -> Any:
         """An aioboto3 client of the service, as its asynchronous context manager."""
+        return self.client_in(service, self.region)
+
+    def client_in(self, service: str, region: str) -> Any:
+        """As `client`, in another region."""
         return aioboto3.Session(
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
-            region_name=self.region,
+            region_name=region,
         ).client(service, endpoint_url=self.endpoint_url, config=_CONFIG)
 
     def settings(self) -> AwsSettings:
