@@ -10,6 +10,7 @@ from tests.backends import Backend, running_moto
 from tests.terraform.platform_on_moto import DEV, MONOLITH, PROD, Applied
 from tests.terraform.terraform import Plan, Resource, Terraform, TerraformMissing
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What destroys comes last; else the order stays."""
     items.sort(key=lambda item: "destroyed" in getattr(item, "fixturenames", ()))

@@ -67,8 +67,7 @@ def stages_keep_their_canary() -> None:
         self.canary = canary or None
         return apply(self, others)
 
-    gateway_models.Stage.to_json = to_json
-    gateway_models.Stage.apply_operations = apply_operations
+    _replace(gateway_models.Stage, to_json=to_json, apply_operations=apply_operations)
 
 
 def scalable_targets_have_tags() -> None:
@@ -95,16 +94,19 @@ def scalable_targets_have_tags() -> None:
             tags.get(self._get_param("ResourceARN"), {}).pop(key, None)
         return "{}"
 
-    response.register_scalable_target = register_scalable_target
-    response.list_tags_for_resource = list_tags_for_resource
-    response.tag_resource = tag_resource
-    response.untag_resource = untag_resource
+    _replace(
+        response,
+        register_scalable_target=register_scalable_target,
+        list_tags_for_resource=list_tags_for_resource,
+        tag_resource=tag_resource,
+        untag_resource=untag_resource,
+    )
 
 
 def services_say_how_they_are_deployed() -> None:
     """CreateService forgets the health check's grace, the capacity providers and more."""
     response = ecs_responses.EC2ContainerServiceResponse
-    create = response.create_service
+    create: Any = response.create_service
 
     @functools.wraps(create)
     def create_service(self: Any) -> Any:
@@ -117,7 +119,7 @@ def services_say_how_they_are_deployed() -> None:
         service.enable_ecs_managed_tags = self._get_param("enableECSManagedTags")
         return answer
 
-    response.create_service = create_service
+    _replace(response, create_service=create_service)
 
 
 def rules_of_groups_keep_their_descriptions() -> None:
@@ -134,8 +136,7 @@ def rules_of_groups_keep_their_descriptions() -> None:
         of_group: str | None = self.source_group.get("Description")
         return self.ip_range.get("Description") or of_group or self.kept_description
 
-    rule.__init__ = make_with_description
-    rule.description = property(description)
+    _replace(rule, __init__=make_with_description, description=property(description))
 
 
 def policies_of_queues_are_compact() -> None:
@@ -149,12 +150,12 @@ def policies_of_queues_are_compact() -> None:
         def dumps(document: object, **options: Any) -> str:
             return json.dumps(document, separators=(",", ":"), **options)
 
-    sqs_models.json = Compact()
+    _replace(sqs_models, json=Compact())
 
 
 def queues_say_who_may_park_in_them() -> None:
     """`RedriveAllowPolicy`, which moto takes and keeps to itself."""
-    sqs_models.Queue.redrive_allow_policy = None
+    _replace(sqs_models.Queue, redrive_allow_policy=None)
     sqs_models.Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
 
 
@@ -244,6 +245,11 @@ ADDITIONS: tuple[Callable[[], None], ...] = (
     queues_say_who_may_park_in_them,
     x_ray_has_groups_and_rules,
 )
+
+
+def _replace(owner: Any, **attributes: object) -> None:
+    for name, value in attributes.items():
+        setattr(owner, name, value)
 
 
 def install() -> None:

@@ -80,5 +80,14 @@ def task_definitions(resources: Iterable[Resource]) -> dict[str, Resource]:
     return {one["family"]: one for one in of_type(resources, "aws_ecs_task_definition").values()}
 
 
+def program_environment(applied: Applied, family: str) -> dict[str, str]:
+    """The environment variables of a task's program, with something in place of its secrets."""
+    program = containers(task_definitions(applied.resources)[family])[family]
+    plain = {one["name"]: one["value"] for one in program["environment"]}
+    secret = {one["name"]: "s" * 64 for one in program["secrets"]}
+    assert not plain.keys() & secret.keys()
+    return plain | secret
+
+
 def configuration_files() -> list[Path]:
     return sorted(CONFIGURATION.rglob("*.tf"))

@@ -313,7 +313,7 @@ resource "aws_cloudwatch_dashboard" "this" {
             title  = "What failed last"
             region = var.region
             view   = "table"
-            query  = "SOURCE '${service.log_group}' | fields @timestamp, event, route, status, trace_id | filter level = 'error' | sort @timestamp desc | limit 20"
+            query  = "SOURCE '${service.log_group}' | fields @timestamp, event, route, status, traceId | filter level = 'error' | sort @timestamp desc | limit 20"
           }
         } if name == each.key
       ],
