@@ -37,6 +37,7 @@ RESOLVES = (
     Resolve("mypy", constrained_by="default"),
     Resolve("ruff"),
     Resolve("embedded_aws"),
+    Resolve("terraform_checks"),
     # Pants 2.17 runs on Python 3.9.
     Resolve("pants", python="3.9"),
 )

@@ -17,6 +17,7 @@ from typing import Any
 
 import moto.apigateway.models as gateway_models
 import moto.applicationautoscaling.responses as scaling_responses
+import moto.cognitoidp.responses as cognito_responses
 import moto.ec2.models.security_groups as security_groups
 import moto.ecs.responses as ecs_responses
 import moto.sqs.models as sqs_models
@@ -155,8 +156,25 @@ def policies_of_queues_are_compact() -> None:
 
 def queues_say_who_may_park_in_them() -> None:
     """`RedriveAllowPolicy`, which moto takes and keeps to itself."""
-    _replace(sqs_models.Queue, redrive_allow_policy=None)
+
+    def keep(self: Any, value: str | None) -> None:
+        # Put as nothing it is no attribute any more, which the provider waits for.
+        self.kept_redrive_allow_policy = value or None
+
+    kept = property(lambda self: getattr(self, "kept_redrive_allow_policy", None), keep)
+    _replace(sqs_models.Queue, redrive_allow_policy=kept)
     sqs_models.Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
+
+
+def resource_servers_can_be_deleted() -> None:
+    """DeleteResourceServer of Cognito, which moto does not have."""
+
+    def delete_resource_server(self: Any) -> str:
+        pool = self.backend.describe_user_pool(self._get_param("UserPoolId"))
+        del pool.resource_servers[self._get_param("Identifier")]
+        return "{}"
+
+    _replace(cognito_responses.CognitoIdpResponse, delete_resource_server=delete_resource_server)
 
 
 def x_ray_has_groups_and_rules() -> None:
@@ -243,6 +261,7 @@ ADDITIONS: tuple[Callable[[], None], ...] = (
     rules_of_groups_keep_their_descriptions,
     policies_of_queues_are_compact,
     queues_say_who_may_park_in_them,
+    resource_servers_can_be_deleted,
     x_ray_has_groups_and_rules,
 )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from deploy.local._environment import REPOSITORY_ROOT
 from tests.terraform.platform_on_moto import CONFIGURATION, DEV, configuration_files
 from tests.terraform.terraform import Terraform
@@ -40,24 +38,22 @@ def test_every_variable_of_the_system_is_validated() -> None:
     assert [name for name, body in variables if "validation {" not in body] == []
 
 
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ('-var=image_digests={"course_catalog":"latest"}', "image_digests needs"),
-        ("-var=cidr_block=10.0.0.0/8", "from /16 to /20"),
-        ('-var=cors_origins=["https://*.example"]', "no wildcard"),
-        ('-var=availability_zones=["us-east-1a","us-east-1b"]', "zones of the region"),
-        ('-var=routes={"course_catalog":"monolith"}', "monolith is null"),
-        ("-var=environment=prod", "prod is protected"),
-        ("-var=log_retention_days=31", "CloudWatch Logs has"),
-    ],
-)
-def test_what_can_not_be_is_refused_before_anything_starts(
-    terraform: Terraform, argument: str, message: str
-) -> None:
-    finished = terraform.finished("plan", "-refresh=false", "-state=none.tfstate", *DEV, argument)
+def test_all_that_can_not_be_is_told_at_once_before_anything_starts(terraform: Terraform) -> None:
+    wrong = {
+        '-var=image_digests={"course_catalog":"latest"}': "image_digests needs",
+        "-var=cidr_block=10.0.0.0/8": "from /16 to /20",
+        '-var=cors_origins=["https://*.example"]': "no wildcard",
+        '-var=availability_zones=["us-east-1a","us-east-1b"]': "zones of the region",
+        '-var=routes={"course_catalog":"monolith"}': "monolith is null",
+        "-var=environment=prod": "prod is protected",
+        "-var=log_retention_days=31": "CloudWatch Logs has",
+        "-var=jwks_url=http://keys.example": "an https address",
+        '-var=alarm_emails=["nobody"]': "e-mail addresses",
+    }
+    finished = terraform.finished("plan", "-refresh=false", "-state=none.tfstate", *DEV, *wrong)
+    said = " ".join(finished.stderr.replace("│", " ").split())
     assert finished.returncode == 1
-    assert message in " ".join(finished.stderr.replace("│", " ").split())
+    assert [message for message in wrong.values() if message not in said] == []
 
 
 def test_no_resource_is_a_wildcard_where_a_name_can_stand() -> None:
@@ -82,6 +78,6 @@ def test_every_suppression_has_its_reason_and_every_decision_exists() -> None:
     for path in configuration_files():
         text = path.read_text(encoding="utf-8")
         for check, reason in re.findall(r"checkov:skip=(\w+):?(.*)", text):
-            assert len(reason.split()) > 5, (path, check)
+            assert len(reason.split()) >= 5, (path, check)
         for number in re.findall(r"docs/adr/(\d{4})", text):
             assert list((REPOSITORY_ROOT / "docs" / "adr").glob(f"{number}-*.md")), (path, number)

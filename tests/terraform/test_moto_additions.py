@@ -119,6 +119,16 @@ async def test_policies_of_queues_are_not_as_they_were_put(moto_backend: Backend
             await sqs.get_queue_attributes(QueueUrl=parked, AttributeNames=["RedriveAllowPolicy"])
 
 
+async def test_resource_servers_can_not_be_deleted(moto_backend: Backend) -> None:
+    async with moto_backend.client("cognito-idp") as cognito:
+        made = await cognito.create_user_pool(PoolName="plain")
+        of_pool = {"UserPoolId": made["UserPool"]["Id"], "Identifier": "x"}
+        await cognito.create_resource_server(**of_pool, Name="x")
+        with pytest.raises(ClientError) as refused:
+            await cognito.delete_resource_server(**of_pool)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+
+
 async def test_x_ray_has_neither_groups_nor_rules(moto_backend: Backend) -> None:
     async with moto_backend.client("xray") as xray:
         for call in (xray.get_sampling_rules, xray.get_groups):
@@ -136,5 +146,6 @@ def test_every_addition_is_looked_at() -> None:
         "rules_of_groups_keep_their_descriptions",
         "policies_of_queues_are_compact",
         "queues_say_who_may_park_in_them",
+        "resource_servers_can_be_deleted",
         "x_ray_has_groups_and_rules",
     ]
