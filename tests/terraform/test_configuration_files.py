@@ -44,16 +44,25 @@ def test_all_that_can_not_be_is_told_at_once_before_anything_starts(terraform: T
         "-var=cidr_block=10.0.0.0/8": "from /16 to /20",
         '-var=cors_origins=["https://*.example"]': "no wildcard",
         '-var=availability_zones=["us-east-1a","us-east-1b"]': "zones of the region",
-        '-var=routes={"course_catalog":"monolith"}': "monolith is null",
         "-var=environment=prod": "prod is protected",
         "-var=log_retention_days=31": "CloudWatch Logs has",
         "-var=jwks_url=http://keys.example": "an https address",
         '-var=alarm_emails=["nobody"]': "e-mail addresses",
     }
-    finished = terraform.finished("plan", "-refresh=false", "-state=none.tfstate", *DEV, *wrong)
-    said = " ".join(finished.stderr.replace("│", " ").split())
-    assert finished.returncode == 1
+    said = _refusal(terraform, *wrong)
     assert [message for message in wrong.values() if message not in said] == []
+
+
+def test_a_way_to_a_monolith_that_is_not_there_is_refused(terraform: Terraform) -> None:
+    said = _refusal(terraform, '-var=routes={"course_catalog":"monolith"}')
+    assert "routes leads to the monolith, but monolith is null" in said
+
+
+def _refusal(terraform: Terraform, *arguments: str) -> str:
+    options = ("-refresh=false", "-state=none.tfstate")
+    finished = terraform.finished("plan", *options, *DEV, *arguments)
+    assert finished.returncode == 1
+    return " ".join(finished.stderr.replace("│", " ").split())
 
 
 def test_no_resource_is_a_wildcard_where_a_name_can_stand() -> None:

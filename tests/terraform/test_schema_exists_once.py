@@ -47,7 +47,9 @@ def schema(description: Mapping[str, Any]) -> Any:
         **found,
         "BillingMode": billing,
         "Stream": stream.get("StreamViewType") if stream["StreamEnabled"] else None,
+        # None are described, or not.
         "GlobalSecondaryIndexes": found.get("GlobalSecondaryIndexes", []),
+        "LocalSecondaryIndexes": found.get("LocalSecondaryIndexes", []),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -35,7 +36,7 @@ READERS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
 def test_the_configuration_takes_what_the_task_is_given(applied: Applied, family: str) -> None:
     config = READERS[family](program_environment(applied, family))
     assert dataclasses.is_dataclass(config)
-    settings = dataclasses.asdict(config)  # type: ignore[arg-type]
+    settings = vars(config)
     assert (settings["host"], settings["port"]) == ("0.0.0.0", 8080)
     assert settings["tracing_daemon"] == ("127.0.0.1:2000")
     assert settings["tracing_central_sampling"] is True
@@ -83,3 +84,18 @@ def test_the_collector_takes_segments_where_the_program_sends_them(
         assert set(pipeline[kind]) == set(configuration[kind])
     # A service that is not traced still serves.
     assert collector["essential"] is False
+
+
+@pytest.mark.parametrize("family", READERS)
+def test_every_container_is_hardened_and_ends_in_time(applied: Applied, family: str) -> None:
+    found = containers(task_definitions(applied.resources)[family])
+    assert set(found) == {family, "collector"}
+    drain = program_environment(applied, family)[f"{PREFIXES[family.split('-')[0]]}DRAIN_SECONDS"]
+    for container in found.values():
+        assert container["readonlyRootFilesystem"]
+        assert not container["privileged"]
+        assert container["user"] == "65532:65532"
+        assert container["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
+        assert re.search(r"@sha256:[0-9a-f]{64}$", container["image"])
+        assert container["stopTimeout"] > int(drain)
+        assert container["logConfiguration"]["options"]["mode"] == "non-blocking"

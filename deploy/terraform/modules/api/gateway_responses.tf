@@ -1,5 +1,5 @@
-# What the gateway itself answers: problems as the services' own (RFC 9457), so that clients need to know
-# one form.
+# What the gateway itself answers: problems as the services' own (RFC 9457) with codes of the contracts,
+# so that clients need to know one form. Only 429 is its alone: no service throttles.
 
 locals {
   own_answers = {
@@ -11,12 +11,12 @@ locals {
     BAD_REQUEST_BODY               = { status = 422, title = "Unprocessable Entity", code = "invalid_body" }
     REQUEST_TOO_LARGE              = { status = 413, title = "Content Too Large", code = "body_too_large" }
     THROTTLED                      = { status = 429, title = "Too Many Requests", code = "too_many_requests" }
-    INTEGRATION_FAILURE            = { status = 503, title = "Service Unavailable", code = "service_unavailable" }
-    INTEGRATION_TIMEOUT            = { status = 504, title = "Gateway Timeout", code = "gateway_timeout" }
-    AUTHORIZER_FAILURE             = { status = 503, title = "Service Unavailable", code = "service_unavailable" }
+    INTEGRATION_FAILURE            = { status = 503, title = "Service Unavailable", code = "dependency_unavailable" }
+    INTEGRATION_TIMEOUT            = { status = 503, title = "Service Unavailable", code = "deadline_exceeded" }
+    AUTHORIZER_FAILURE             = { status = 503, title = "Service Unavailable", code = "dependency_unavailable" }
     AUTHORIZER_CONFIGURATION_ERROR = { status = 500, title = "Internal Server Error", code = "internal_error" }
     API_CONFIGURATION_ERROR        = { status = 500, title = "Internal Server Error", code = "internal_error" }
-    DEFAULT_4XX                    = { status = null, title = "Bad Request", code = "bad_request" }
+    DEFAULT_4XX                    = { status = null, title = "Bad Request", code = "malformed_request" }
     DEFAULT_5XX                    = { status = null, title = "Internal Server Error", code = "internal_error" }
   }
 
