@@ -21,18 +21,16 @@ def test_a_second_plan_is_empty(applied: Applied) -> None:
     assert applied.terraform.plan(DEV).changes == {}
 
 
-@pytest.mark.parametrize("service", ["course_catalog", "progress_tracking"])
-def test_a_changed_digest_changes_that_service_alone(applied: Applied, service: str) -> None:
-    changes = applied.terraform.plan((DEV[0], digests(**{service: "2"})), refresh=False).changes
-    modules = {"progress_tracking": {'module.service["progress_tracking"]', "module.consumer"}}.get(
-        service, {f'module.service["{service}"]'}
-    )
+def test_a_changed_digest_changes_that_service_alone(applied: Applied) -> None:
+    """Both of its programs, as they are one image, and in place."""
+    released = digests(progress_tracking="2")
+    changes = applied.terraform.plan((DEV[0], released), refresh=False).changes
+    modules = ('module.service["progress_tracking"]', "module.consumer")
     assert set(changes) == {
         f"{module}.{resource}.this"
         for module in modules
         for resource in ("aws_ecs_task_definition", "aws_ecs_service")
     }
-    # In place: the service is never made anew.
     assert {changes[f"{module}.aws_ecs_service.this"] for module in modules} == {("update",)}
 
 

@@ -86,12 +86,12 @@ OF_AWS: Mapping[tuple[str, Dimensions], frozenset[str]] = {
 }
 
 
-@pytest.fixture()
-async def emitted(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> Emitted:
+@pytest.fixture(scope="module")
+def emitted(applied: Applied) -> Emitted:
     """What the four programs declare from their start to their end."""
     found = Emitted()
+    registries: list[tuple[str, CircuitBreakerRegistry]] = []
     declare, watch = Metrics._declaration, BreakerMetrics.watch
-    registries: dict[str, CircuitBreakerRegistry] = {}
 
     def declaration(self: Metrics, *arguments: Any) -> Any:
         made = declare(self, *arguments)
@@ -103,18 +103,23 @@ async def emitted(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> Emitted:
         return made
 
     def watched(self: BreakerMetrics, registry: CircuitBreakerRegistry) -> None:
-        registries[f"{self._metrics._common['Service']} {len(registries)}"] = registry
+        registries.append((self._metrics._common["Service"], registry))
         watch(self, registry)
 
-    monkeypatch.setattr(Metrics, "_declaration", declaration)
-    monkeypatch.setattr(BreakerMetrics, "watch", watched)
-    for name, value in {
-        "AWS_ENDPOINT_URL": applied.backend.endpoint_url,
-        "AWS_ACCESS_KEY_ID": applied.backend.access_key,
-        "AWS_SECRET_ACCESS_KEY": applied.backend.secret_key,
-    }.items():
-        monkeypatch.setenv(name, value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Metrics, "_declaration", declaration)
+        patch.setattr(BreakerMetrics, "watch", watched)
+        patch.setenv("AWS_ENDPOINT_URL", applied.backend.endpoint_url)
+        patch.setenv("AWS_ACCESS_KEY_ID", applied.backend.access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", applied.backend.secret_key)
+        asyncio.run(_run_each_program(applied))
+    for service, registry in registries:
+        circuits = found.circuits.setdefault(service, set())
+        circuits |= {snapshot.name for snapshot in registry.snapshots()}
+    return found
 
+
+async def _run_each_program(applied: Applied) -> None:
     def variables(family: str) -> dict[str, str]:
         prefix = PREFIXES[family.split("-")[0]]
         # Nothing listens there: keys are asked for, and not had, beside the start.
@@ -133,10 +138,6 @@ async def emitted(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> Emitted:
     stop = asyncio.Event()
     stop.set()
     await consume(ProgressConfig.for_consumer(variables(CONSUMER)), stop)
-    for name, registry in registries.items():
-        circuits = found.circuits.setdefault(name.split()[0], set())
-        circuits |= {snapshot.name for snapshot in registry.snapshots()}
-    return found
 
 
 async def _started_and_stopped(app: web.Application) -> None:
