@@ -44,6 +44,7 @@ RESOLVES = (
     Resolve("ruff"),
     Resolve("dockerfile"),
     Resolve("embedded_aws"),
+    Resolve("terraform_checks"),
     # Pants 2.17 runs on Python 3.9.
     Resolve("pants", python="3.9"),
 )

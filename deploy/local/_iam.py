@@ -1,19 +1,22 @@
 """One IAM role a service, which may do on AWS what the service's repository does and nothing else.
 
-The policies stand in `policies/<service>.json`, as IAM policy documents in which `${table_arn}`,
-`${bucket_arn}` and `${queue_arn}` are filled in. Knows no key, no table's content and nobody's credentials.
+The policies stand with the services (`services/*/policy.json`, one a program), as IAM policy documents
+in which `${table_arn}`, `${bucket_arn}` and `${queue_arn}` are filled in; Terraform reads the same files.
+Knows no key, no table's content and nobody's credentials.
 """
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from deploy.local._environment import REPOSITORY_ROOT
+
 if TYPE_CHECKING:
     from types_aiobotocore_iam import IAMClient
 
-POLICIES = Path(__file__).absolute().parent / "policies"
+# The embedded AWS takes batches of these two for actions of their own; AWS does not know such.
+_BATCHED = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage")
 
 # As long as ECS lets the credentials of a task live. A pre-signed URL cannot outlive them.
 SESSION_SECONDS = 6 * 3600
@@ -27,14 +30,21 @@ def role_name(service: str) -> str:
 def policy_document(
     service: str, *, table_arn: str, bucket_arn: str, queue_arn: str
 ) -> dict[str, Any]:
-    """The service's policy for this table, bucket and queue; raises FileNotFoundError for an unknown
-    service."""
-    text = (POLICIES / f"{service}.json").read_text(encoding="utf-8")
+    """The policy of the service's programs together for this table, bucket and queue; raises
+    FileNotFoundError for an unknown service."""
     arns = {"table_arn": table_arn, "bucket_arn": bucket_arn, "queue_arn": queue_arn}
-    for name, arn in arns.items():
-        text = text.replace(f"${{{name}}}", arn)
-    document: dict[str, Any] = json.loads(text)
-    return document
+    folder = REPOSITORY_ROOT / "services" / service
+    statements: list[dict[str, Any]] = []
+    for path in (folder / "policy.json", *sorted(folder.glob("*/policy.json"))):
+        text = path.read_text(encoding="utf-8")
+        for name, arn in arns.items():
+            text = text.replace(f"${{{name}}}", arn)
+        statements += json.loads(text)["Statement"]
+    for statement in statements:
+        actions = statement["Action"]
+        if isinstance(actions, list):
+            actions += [f"{action}Batch" for action in _BATCHED if action in actions]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 async def ensure_role(

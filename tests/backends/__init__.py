@@ -53,10 +53,14 @@ class Backend:
 
     def client(self, service: str) -> Any:
         """An aioboto3 client of the service, as its asynchronous context manager."""
+        return self.client_in(service, self.region)
+
+    def client_in(self, service: str, region: str) -> Any:
+        """As `client`, in another region."""
         return aioboto3.Session(
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
-            region_name=self.region,
+            region_name=region,
         ).client(service, endpoint_url=self.endpoint_url, config=_CONFIG)
 
     def settings(self) -> AwsSettings:
@@ -126,9 +130,12 @@ def running_ministack(
 
 
 @contextlib.contextmanager
-def running_moto() -> Iterator[Backend]:
-    """A moto server; it takes any credentials."""
+def running_moto(additions: str | None = None) -> Iterator[Backend]:
+    """A moto server; it takes any credentials. `additions` is a module whose `install()` adds to moto
+    what it lacks."""
     command = [sys.executable, "-m", "tests.backends._moto_server", str(os.getpid())]
+    if additions is not None:
+        command.append(additions)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     variables["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY_ROOT), *filter(None, sys.path)])
     with serving(command, variables) as server:

@@ -1,11 +1,13 @@
 """`python -m tests.backends._moto_server`: moto on a free port, until SIGTERM or the parent's death.
 
-Prints one JSON line `{"endpoint"}` on standard output when it serves.
+Prints one JSON line `{"endpoint"}` on standard output when it serves. A second argument names a module
+whose `install()` first adds to moto what a test needs of it.
 
 Requests are worked off one at a time: moto looks at a condition and writes in two steps, and with
 another thread between them both writers of a condition win, which DynamoDB never lets happen.
 """
 
+import importlib
 import json
 import signal
 import sys
@@ -32,6 +34,8 @@ class _OneAtATime(DomainDispatcherApplication):
 def main() -> None:
     if not stop_with_parent(int(sys.argv[1])):
         return
+    if len(sys.argv) > 2:
+        importlib.import_module(sys.argv[2]).install()
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     # The server makes its application itself and has no parameter for another.

@@ -37,7 +37,18 @@ def pins(name: str) -> dict[str, Version]:
 
 
 def test_there_is_a_lock_for_each_resolve() -> None:
-    assert ["default", "dockerfile", "embedded_aws", "mypy", "pants", "pytest", "ruff"] == RESOLVES
+    assert [
+        *(
+            "default",
+            "dockerfile",
+            "embedded_aws",
+            "mypy",
+            "pants",
+            "pytest",
+            "ruff",
+            "terraform_checks",
+        ),
+    ] == RESOLVES
     assert sorted(path.stem for path in FOLDER.glob("*.lock")) == RESOLVES
 
 
