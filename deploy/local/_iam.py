@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # The embedded AWS takes batches of these two for actions of their own; AWS does not know such.
 _BATCHED = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage")
 
+# Who releases to the cluster of this machine. What each program may do stands with its service.
+OPERATOR_POLICY = REPOSITORY_ROOT / "deploy/local/policies/operator.json"
+
 # As long as ECS lets the credentials of a task live. A pre-signed URL cannot outlive them.
 SESSION_SECONDS = 6 * 3600
 

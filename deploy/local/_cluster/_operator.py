@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._iam import OPERATOR_POLICY
 from deploy.local._provision import EmbeddedAws
 
 USER_NAME = "lyceum-operator"
-
-_POLICY = REPOSITORY_ROOT / "deploy/local/policies/operator.json"
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ async def ensure_operator(aws: EmbeddedAws) -> AccessKey:
     """Makes the user, or brings it in line; its key is a new one each time."""
     async with aws.client("sts") as sts:
         account = (await sts.get_caller_identity())["Account"]
-    policy = _POLICY.read_text(encoding="utf-8")
+    policy = OPERATOR_POLICY.read_text(encoding="utf-8")
     policy = policy.replace("${region}", aws.region).replace("${account}", account)
     async with aws.client("iam") as iam:
         with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):

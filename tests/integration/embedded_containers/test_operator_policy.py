@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy.local._iam import POLICIES
+from deploy.local._iam import OPERATOR_POLICY
 from tests.containers.engine import DockerError
 from tests.integration.embedded_containers.cluster import CLUSTER, Aws, Service, define
 from tests.integration.embedded_containers.registry import logged_in, password, tagged
@@ -31,7 +31,7 @@ TRUST = {
 @pytest.fixture()
 async def operator(aws: Aws) -> Aws:
     """Access with the operator's policy and nothing else."""
-    text = (POLICIES / "operator.json").read_text(encoding="utf-8")
+    text = OPERATOR_POLICY.read_text(encoding="utf-8")
     policy = text.replace("${region}", REGION).replace("${account}", ACCOUNT)
     async with aws.client("iam") as iam:
         made = await iam.create_user(UserName=f"operator-{secrets.token_hex(4)}")

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local._cluster import _definitions as definitions
 from deploy.local._cluster._definitions import ECS_SERVICES, LOCAL, EcsService
-from deploy.local._iam import POLICIES
+from deploy.local._iam import OPERATOR_POLICY
 from deploy.local._services import CONSUMER, DRAIN_SECONDS, SERVICES, ServiceSettings, variables_of
 from deploy.release import SERVICES as RELEASED
 from deploy.release._ecs import ACTIONS
@@ -139,7 +139,7 @@ def test_target_groups_have_names_that_aws_takes_and_ask_for_readiness() -> None
 
 
 def test_the_operator_may_do_what_a_release_does_and_nothing_to_people_or_data() -> None:
-    document = json.loads((POLICIES / "operator.json").read_text())
+    document = json.loads(OPERATOR_POLICY.read_text())
     allowed: set[str] = set()
     for statement in document["Statement"]:
         assert statement["Effect"] == "Allow"

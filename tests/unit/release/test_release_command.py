@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.session import Session
 
-from deploy.local._iam import POLICIES
+from deploy.local._iam import OPERATOR_POLICY
 from deploy.release import release
 from deploy.release._credentials import find_local
 from deploy.release._ecs import _REGISTERED, ACTIONS, REGISTRY_ACTIONS
@@ -177,7 +177,7 @@ def allowed(policy: str) -> set[str]:
 
 
 def test_the_operator_of_the_local_platform_may_do_exactly_what_is_needed() -> None:
-    policy = (POLICIES / "operator.json").read_text(encoding="utf-8")
+    policy = OPERATOR_POLICY.read_text(encoding="utf-8")
     assert allowed(policy) == ACTIONS | REGISTRY_ACTIONS
 
 
