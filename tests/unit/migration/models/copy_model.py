@@ -153,23 +153,31 @@ def _steps(protocol: Protocol, world: World, state: State) -> Iterator[tuple[str
     elif state.script:
         yield _application(world, state)
     if state.backfill == "todo":
-        yield f"backfill reads {_named(state.source)}", state._replace(
-            backfill="read", read=state.source
+        yield (
+            f"backfill reads {_named(state.source)}",
+            state._replace(backfill="read", read=state.source),
         )
         if protocol.stale_scan:
             # What stood between is in the stream, and heals; this is not.
-            yield "backfill reads what stood before the stream began", state._replace(
-                backfill="read", read=BEFORE_THE_STREAM
+            yield (
+                "backfill reads what stood before the stream began",
+                state._replace(backfill="read", read=BEFORE_THE_STREAM),
             )
     if state.backfill == "read":
         cell = protocol.backfill(state.cell, f(state.read), state.epoch)
         yield "backfill writes", state._replace(cell=cell, backfill="done")
         if state.lost_answers and state.read is not None:
-            yield "backfill's answer is lost: it writes again, the first is on its way", (
-                state._replace(
-                    cell=cell, backfill="done", late=f(state.read), late_epoch=state.epoch,
-                    lost_answers=state.lost_answers - 1,
-                )  # fmt: skip
+            yield (
+                "backfill's answer is lost: it writes again, the first is on its way",
+                (
+                    state._replace(
+                        cell=cell,
+                        backfill="done",
+                        late=f(state.read),
+                        late_epoch=state.epoch,
+                        lost_answers=state.lost_answers - 1,
+                    )  # fmt: skip
+                ),
             )
     yield from _stream(protocol, state)
     if state.late is not None:
@@ -211,13 +219,15 @@ def _new_owner(state: State) -> Iterator[tuple[str, State]]:
     if operation == "d":
         yield "the new owner deletes", changed._replace(cell=None, owner_value=None)
     elif operation == "p":
-        yield f"the new owner puts {value}", changed._replace(
-            cell=Cell(value, 0, 0, native=True), owner_value=value
+        yield (
+            f"the new owner puts {value}",
+            changed._replace(cell=Cell(value, 0, 0, native=True), owner_value=value),
         )
     else:
         base = state.cell or Cell(None, 0, 0, native=True)
-        yield f"the new owner updates to {value}", changed._replace(
-            cell=base._replace(value=value), owner_value=value
+        yield (
+            f"the new owner updates to {value}",
+            changed._replace(cell=base._replace(value=value), owner_value=value),
         )
 
 
@@ -225,21 +235,29 @@ def _stream(protocol: Protocol, state: State) -> Iterator[tuple[str, State]]:
     if state.position < len(state.log) and (not protocol.copy_first or state.backfill == "done"):
         record = state.log[state.position]
         cell = protocol.apply(state.cell, record, state.epoch)
-        yield f"record {record.number} is applied", state._replace(
-            position=state.position + 1, cell=cell
+        yield (
+            f"record {record.number} is applied",
+            state._replace(position=state.position + 1, cell=cell),
         )
         if state.lost_answers:
-            yield f"record {record.number} is applied, a first attempt is on its way", (
-                state._replace(
-                    position=state.position + 1, cell=cell, late=record, late_epoch=state.epoch,
-                    lost_answers=state.lost_answers - 1,
-                )  # fmt: skip
+            yield (
+                f"record {record.number} is applied, a first attempt is on its way",
+                (
+                    state._replace(
+                        position=state.position + 1,
+                        cell=cell,
+                        late=record,
+                        late_epoch=state.epoch,
+                        lost_answers=state.lost_answers - 1,
+                    )  # fmt: skip
+                ),
             )
     if state.checkpoint < state.position:
         yield "checkpoint", state._replace(checkpoint=state.position)
         if state.crashes:
-            yield "crash: back to the checkpoint", state._replace(
-                position=state.checkpoint, crashes=state.crashes - 1
+            yield (
+                "crash: back to the checkpoint",
+                state._replace(position=state.checkpoint, crashes=state.crashes - 1),
             )
     if state.trims and state.position < len(state.log):
         # A trim takes what was not applied; the resync begins a new epoch with what there is.
@@ -253,8 +271,9 @@ def _old_epochs(protocol: Protocol, state: State) -> Iterator[tuple[str, State]]
     cell = state.cell
     done = state._replace(old_epochs=False)
     if protocol.old_epochs_end and cell is not None and cell.epoch < state.epoch:
-        yield "what is of an earlier epoch becomes a tombstone", done._replace(
-            cell=Cell(None, state.epoch, 0)
+        yield (
+            "what is of an earlier epoch becomes a tombstone",
+            done._replace(cell=Cell(None, state.epoch, 0)),
         )
     else:
         yield "nothing is of an earlier epoch" if protocol.old_epochs_end else "done", done
@@ -309,9 +328,7 @@ def guarded_apply(cell: Cell | None, record: Record, epoch: int) -> Cell | None:
     return Cell(f(record.value), epoch, record.number)
 
 
-def guarded_apply_without_tombstones(
-    cell: Cell | None, record: Record, epoch: int
-) -> Cell | None:
+def guarded_apply_without_tombstones(cell: Cell | None, record: Record, epoch: int) -> Cell | None:
     after = guarded_apply(cell, record, epoch)
     return None if after is not cell and after is not None and after.value is None else after
 
@@ -365,9 +382,7 @@ BROKEN = {
     "tombstones removed past the checkpoint, answers outstanding": replace(
         RIGHT, sweep=_drained_and_past
     ),
-    "rules asked about the new image alone": Protocol(
-        guarded_apply_of_new_images, absent_backfill
-    ),
+    "rules asked about the new image alone": Protocol(guarded_apply_of_new_images, absent_backfill),
     "resync that leaves earlier epochs": replace(RIGHT, old_epochs_end=False),
     "switch with answers outstanding": replace(
         RIGHT, sweep=_drained_and_past, flip_when_quiet=False
