@@ -5,6 +5,7 @@ Run with `-s` to read every counterexample.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -82,7 +83,7 @@ def test_a_broken_protocol_is_caught(name: str) -> None:
     worlds = SWITCHES if name.startswith("switch") else [FOUND[name][0]]
     alphabet = "wdo" if name.startswith("rules") else "wd"
     found = check_all(BROKEN[name], worlds, 3, alphabet)
-    print(f"\n{name}: {found.shortest}")
+    sys.stdout.write(f"\n{name}: {found.shortest}\n")
     assert found.shortest is not None
     assert (found.verdicts, len(found.shortest.trace)) == FOUND[name][1:]
 
@@ -102,7 +103,7 @@ def test_no_broken_protocol_is_forgotten() -> None:
 )
 def test_the_protocol_copies_every_script_of_four_operations(world: World) -> None:
     found = check_all(RIGHT, [world], 4)
-    print(f"\n{world}: {found.states} states, {found.ends} ends")
+    sys.stdout.write(f"\n{world}: {found.states} states, {found.ends} ends\n")
     assert found.shortest is None
     assert found.ends > 1_000
 

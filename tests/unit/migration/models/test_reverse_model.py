@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.unit.migration.models.explorer import Counterexample
@@ -36,7 +38,7 @@ def shortest(way_back: WayBack) -> tuple[Counterexample | None, int]:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_way_back_is_caught(name: str) -> None:
     found, _ = shortest(BROKEN[name])
-    print(f"\n{name}: {found}")
+    sys.stdout.write(f"\n{name}: {found}\n")
     assert found is not None
     assert len(found.trace) == FOUND[name]
 
@@ -54,5 +56,5 @@ def test_the_way_back_is_right_under_a_stale_applier() -> None:
 def test_a_cell_of_two_source_keys_is_right_only_if_their_records_have_one_order() -> None:
     assert check_shared(b_first=False).counterexample is None
     found = check_shared(b_first=True).counterexample
-    print(f"\n{found}")
+    sys.stdout.write(f"\n{found}\n")
     assert found is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.unit.migration.models.switch_model import (
@@ -26,7 +28,7 @@ FOUND = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_switchover_is_caught(name: str) -> None:
     found = check(BROKEN[name], writes=1).counterexample
-    print(f"\n{name}: {found}")
+    sys.stdout.write(f"\n{name}: {found}\n")
     assert found is not None
     assert (found.verdict, len(found.trace)) == ("LOST", FOUND[name])
 
@@ -44,7 +46,7 @@ def test_the_switchover_keeps_every_write(
     switchover: Switchover, writes: int, restarts: int
 ) -> None:
     seen = check(switchover, writes=writes, restarts=restarts)
-    print(f"\n{seen.states} states, {seen.ends} ends")
+    sys.stdout.write(f"\n{seen.states} states, {seen.ends} ends\n")
     assert seen.counterexample is None
     assert seen.ends
     assert seen.states > 400
