@@ -157,6 +157,9 @@ class Database(Protocol):
     async def query(self, table: Table, partition: str, prefix: str, start: Item | None) -> Page:
         """A page of the items of a partition whose sort key begins so."""
 
+    async def stream_view(self, table: Table) -> str | None:
+        """What the records of the table's stream hold (StreamViewType), None without a stream."""
+
     async def shards(self, table: Table, after: str | None) -> ShardPage:
         """A page of the shards of a table's stream."""
 
