@@ -1,6 +1,7 @@
 """What the engine needs of DynamoDB: items, conditions, streams, and how a call may fail.
 
-Owns the shapes; `_dynamodb.py` sends them to AWS and the tests' simulator keeps them in memory.
+Owns the shapes and nothing that is sent. Conditions are typed, so that whatever keeps the items means
+the same by them.
 """
 
 from __future__ import annotations

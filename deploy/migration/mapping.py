@@ -278,6 +278,10 @@ class SplitMapping:
                 return stays
         return None
 
+    def is_like(self, rule: Rule, source: Cell) -> bool:
+        """Whether an item of that key can be of the rule."""
+        return _read(rule.partition, rule.sort, source) is not None
+
     def lookups(self, rule: Rule, source: Cell) -> list[Lookup]:
         """Where all rows of a source item are. Raises MappingError."""
         fields = _read(rule.partition, rule.sort, source)
@@ -369,10 +373,17 @@ class SplitMapping:
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"two rules have the name {name!r}"
         for one, other in combinations(claims, 2):
-            if _exclude(one.where, other.where):
-                continue
             shared = _shared(one.partition, one.sort, other.partition, other.sort)
-            if shared is not None:
+            if shared is None:
+                continue
+            if _exclude(one.where, other.where):
+                targets = {claim.target for claim in (one, other) if isinstance(claim, Rule)}
+                if len(targets) > 1:
+                    yield (
+                        f"the rules {one.name!r} and {other.name!r} are of two modules: one item, "
+                        f"as {_shown(shared)}, would have two owners"
+                    )
+            else:
                 yield (
                     f"the rules {one.name!r} and {other.name!r} overlap: "
                     f"both are for {_shown(shared)}"

@@ -90,7 +90,7 @@ async def survey_table(
     mapping: SplitMapping, pages: AsyncIterable[Sequence[Item]], survey: Survey
 ) -> None:
     """`survey_items` for every page. A mapping that is wrong by itself is not tried on data."""
-    if survey.problems:
+    if mapping.problems():
         return
     async for page in pages:
         survey_items(mapping, page, survey)

@@ -29,7 +29,7 @@ from tests.unit.migration.simulator.tables import SimulatedStream, SimulatedTabl
 
 Result = TypeVar("Result")
 
-QUERY_LIMIT = 2
+QUERY_LIMIT = 4
 
 
 @dataclass
