@@ -493,6 +493,10 @@ class Migration:
         keeping = asyncio.create_task(hold.keep())
         try:
             yield hold
+        except LeaseLostError as error:
+            raise RefusedError(
+                f"the operator's lease ran out ({error}): somebody else may be at work"
+            ) from error
         finally:
             keeping.cancel()
             await _release(hold)

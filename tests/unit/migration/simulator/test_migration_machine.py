@@ -72,6 +72,15 @@ def test_every_scenario_loses_nothing() -> None:
         assert total.deaths
 
 
+@pytest.mark.parametrize("seed", [7, 9, 31, 1057])
+def test_what_once_went_wrong(seed: int) -> None:
+    """A way back that stood still with the source's stream, a shard that nobody took, a lag that
+    stayed, an operator that lost its lease in the middle."""
+    found = wrong(scenario(seed))
+    if found:
+        fail(scenario(seed), found)
+
+
 @pytest.mark.parametrize("trap", TRAPS)
 def test_each_trap_by_itself(trap: str) -> None:
     """One story with a few traps of one name: what fails says which."""
