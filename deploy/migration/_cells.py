@@ -1,0 +1,110 @@
+"""Writes of cells: the conditions of the protocol, and writing until it is decided.
+
+Owns I2, I3 and I6 of README.md as conditions. A refused write is decided too: something newer, or
+the owner's own, stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from deploy.migration._context import Context
+from deploy.migration._control import Control
+from deploy.migration._items import MARK, Item, Mark, Order, mark_of, marked
+from deploy.migration._ports import (
+    AllOf,
+    AnyOf,
+    Condition,
+    ConditionFailed,
+    Equal,
+    Less,
+    Missing,
+    Present,
+)
+from deploy.migration.mapping import Cell, Table
+
+_EPOCH, _SEQUENCE = (MARK, "e"), (MARK, "s")
+
+
+def apply_condition(table: Table, order: Order, *, adopt: bool) -> Condition:
+    """I2: nothing stands, or what came before. `adopt`: a native item is from a time when this
+    table was the owner, and was replicated back since."""
+    epoch, sequence = {"N": str(order.epoch)}, {"S": order.sequence}
+    older: list[Condition] = [
+        Missing((table.partition,)),
+        Less(_EPOCH, epoch),
+        AllOf((Equal(_EPOCH, epoch), Less(_SEQUENCE, sequence))),
+    ]
+    return AnyOf((*older, Missing((MARK,))) if adopt else tuple(older))
+
+
+def backfill_condition(table: Table, epoch: int, *, adopt: bool) -> Condition:
+    """I3: nothing stands, or what is of an earlier epoch."""
+    older: list[Condition] = [
+        Missing((table.partition,)),
+        Less(_EPOCH, {"N": str(epoch)}),
+    ]
+    return AnyOf((*older, Missing((MARK,))) if adopt else tuple(older))
+
+
+def as_it_was(table: Table, item: Item | None) -> Condition:
+    """What stands has the very mark of `item`, or none as it has none."""
+    mark = mark_of(item)
+    if item is None:
+        return Missing((table.partition,))
+    if mark is None:
+        return AllOf((Present((table.partition,)), Missing((MARK,))))
+    return Equal((MARK,), item[MARK])
+
+
+class Cells:
+    """Writes cells for one lease, or for a command."""
+
+    def __init__(
+        self, context: Context, control: Control, before: Callable[[], None] = lambda: None
+    ) -> None:
+        """`before` is asked before every request, and raises when the work is somebody else's."""
+        self._context = context
+        self._control = control
+        self._before = before
+
+    async def get(self, table: Table, cell: Cell) -> Item | None:
+        """What stands in a cell."""
+        return await self._context.patience.answer(
+            partial(self._context.database.get, table, cell), before=self._before
+        )
+
+    async def put(
+        self, table: Table, cell: Cell, item: Item | None, mark: Mark, condition: Condition
+    ) -> Item | None:
+        """Write an item, or a tombstone where it is None.
+
+        Gives None where it was written, else what stands. (A write that was carried out, whose
+        answer was lost and which was then refused on its own effect gives that effect.)
+        """
+        if item is None:
+            row = marked(table.key(cell), Mark(mark.order, mark.tag, tombstone=True))
+        else:
+            row = marked(item, mark)
+        try:
+            await self._context.patience.answer(
+                partial(self._context.database.put, table, row, condition),
+                before=self._before,
+                unanswered=self._control.disturb,
+            )
+        except ConditionFailed as failed:
+            return failed.item or row
+        return None
+
+    async def remove(self, table: Table, cell: Cell, condition: Condition) -> bool:
+        """Remove what stands; whether nothing does any more."""
+        try:
+            await self._context.patience.answer(
+                partial(self._context.database.delete, table, cell, condition),
+                before=self._before,
+                unanswered=self._control.disturb,
+            )
+        except ConditionFailed as failed:
+            return failed.item is None
+        return True

@@ -1,0 +1,111 @@
+"""What every part of the engine has: the mapping, the tables, the clock, the settings, patience.
+
+Owns how calls are repeated. A read is repeated until it is answered. So is a write, because every
+write of the migration is conditional and twice is the same as once; but before one whose answer was
+lost is repeated, that is written down (`Control.disturb`), because the first may still be on its way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from deploy.migration._ports import Database, Throttled, Unanswered
+from deploy.migration.mapping import SplitMapping, Table
+
+Result = TypeVar("Result")
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the migration runs; times in seconds."""
+
+    segments: int = 8
+    """Parts of the source that are copied at the same time."""
+    page: int = 100
+    batch: int = 100
+    concurrency: int = 8
+    """Keys of one batch, and items of one page, that are written at the same time."""
+    poll: float = 0.2
+    discover: float = 5.0
+    """New shards are looked for so often, and at once where one has ended (AWS allows ten
+    DescribeStream a second)."""
+    lease: float = 15.0
+    """A worker that was not heard of for so long has lost its work."""
+    settle: float = 360.0
+    """After so long no request can still be on its way: AWS refuses a signature that is five
+    minutes old."""
+    gate_lease: float = 1.0
+    """The application asks who owns a module at least this often."""
+    longest_request: float = 2.0
+    """A request of the application that passed the gate ends within it."""
+    fence: float = 30.0
+    """A fence that stands longer is ended by the application itself."""
+    most_unread: float = 72_000.0
+    """A shard whose beginning was not read for so long (20 h) counts as lost: after 24 h records go
+    in silence."""
+    max_lag: float = 60.0
+    """The copy waits while replication is further behind."""
+    units_per_second: float = 1_000.0
+    """Write units that the copy takes of all targets, by each worker."""
+    max_lag_to_switch: float = 1.0
+
+
+class Patience:
+    """Repeats a call that was throttled or not answered, with growing, jittered pauses."""
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]], chance: random.Random) -> None:
+        self._sleep = sleep
+        self._chance = chance
+
+    async def answer(
+        self,
+        call: Callable[[], Awaitable[Result]],
+        *,
+        before: Callable[[], None] = lambda: None,
+        unanswered: Callable[[], Awaitable[None]] | None = None,
+    ) -> Result:
+        """What the call gives. `before` is asked before every attempt, and may raise."""
+        pause = _FIRST_PAUSE
+        while True:
+            before()
+            try:
+                return await call()
+            except Throttled:
+                pass
+            except Unanswered:
+                if unanswered is not None:
+                    await unanswered()
+            await self._sleep(pause * self._chance.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One process of the migration, a worker or a command. `name` is unique to it.
+
+    `clock` is monotonic; `wall` is the time of day, for people and for durations of hours.
+    """
+
+    name: str
+    mapping: SplitMapping
+    database: Database
+    control: Table
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    chance: random.Random
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.sleep, self.chance)
+
+    def token(self) -> str:
+        """A text that was never there before."""
+        return f"{self.chance.getrandbits(96):024x}"

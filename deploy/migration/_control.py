@@ -1,0 +1,433 @@
+"""The control table: state, work, leases, quiet and the audit log, each a row with a version.
+
+Owns compare-and-set of rows and what the rows mean. Every change is conditional on the version that
+was read, so of two processes one is first, and a request that lands late changes nothing.
+
+| key (`sk`) | what |
+|---|---|
+| `state#run` | phase, epoch, pause, what was lost |
+| `state#module#<module>` | owner, fence, generation, phase, the last verification |
+| `work#<epoch>#stream#<table>#<shard>` | a shard: parent, the last applied record, its lease |
+| `work#<epoch>#copy#<segment>` | a segment of the backfill: where it goes on, its lease |
+| `quiet` | how often an answer was lost or a worker vanished |
+| `touched#<verification>#<number>` | source keys that changed since a verification began |
+| `quarantine#<key>` | what could not be placed, and writes where nobody should write |
+| `audit#<number>` | what was done, by whom; each with the hash of the one before |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from deploy.migration._context import Context
+from deploy.migration._items import Item
+from deploy.migration._ports import ConditionFailed, Equal, Missing, Page
+from deploy.migration.mapping import Cell
+from libs.aws import marshal, unmarshal
+
+SOURCE: Final = "source"
+TARGET: Final = "target"
+
+REPLICATING: Final = "REPLICATING"
+COPYING: Final = "COPYING"
+RUNNING: Final = "RUNNING"
+POSITION_LOST: Final = "POSITION_LOST"
+CANCELLED: Final = "CANCELLED"
+VERIFIED: Final = "VERIFIED"
+DRAINING: Final = "DRAINING"
+SWITCHED: Final = "SWITCHED"
+REVERSING: Final = "REVERSING"
+COMPLETED: Final = "COMPLETED"
+
+Values = Mapping[str, Any]
+
+
+class ConflictError(Exception):
+    """The row was changed by somebody else."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the control table as it was read."""
+
+    key: str
+    version: int
+    values: Values
+    written_by: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The migration as a whole. `lost` names the table whose stream was trimmed."""
+
+    phase: str
+    epoch: int
+    segments: int
+    paused: bool = False
+    lost: str = ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module. `fence` is the token of a switch under way, "" when open.
+
+    `generation` counts changes of owner. `verification` names the running or last one, of which
+    `clean` says whether it found no difference. `stream_epoch` is of the way back.
+    """
+
+    name: str
+    owner: str = SOURCE
+    fence: str = ""
+    generation: int = 0
+    phase: str = RUNNING
+    verification: str = ""
+    clean: bool = False
+    stream_epoch: int = 1
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """What was true of the run and of every module at one moment."""
+
+    run: Run
+    modules: Mapping[str, Module]
+
+
+class Control:
+    """The control table of one migration, which is named by its source table."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._table = context.control
+        self._partition = context.mapping.source.name
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    async def read(self, key: str) -> Row | None:
+        """A row."""
+        database = self._context.database
+        item = await self._context.patience.answer(
+            lambda: database.get(self._table, self._cell(key))
+        )
+        return None if item is None else _row(item, self._sort)
+
+    async def rows(self, prefix: str) -> list[Row]:
+        """All rows whose key begins so, in order."""
+        found: list[Row] = []
+        start: Item | None = None
+        while True:
+            page = await self._context.patience.answer(partial(self._page, prefix, start))
+            found += [_row(item, self._sort) for item in page.items]
+            start = page.next
+            if start is None:
+                return found
+
+    async def _page(self, prefix: str, start: Item | None) -> Page:
+        database = self._context.database
+        return await database.query(self._table, self._partition, prefix, start)
+
+    async def write(self, key: str, values: Values, previous: Row | None) -> Row:
+        """Write a row that is still as `previous`, None for one that is not there.
+
+        Raises ConflictError. An answer that was lost is asked for again: the row tells who wrote it.
+        """
+        version = 1 if previous is None else previous.version + 1
+        writer = self._context.token()
+        row = Row(key, version, values, writer)
+        condition = (
+            Missing((self._table.partition,))
+            if previous is None
+            else Equal(("v",), {"N": str(previous.version)})
+        )
+        item = {
+            **self._table.key(self._cell(key)),
+            **marshal({"v": version, "w": writer, "values": dict(values)}),
+        }
+
+        async def attempt() -> None:
+            try:
+                await self._context.database.put(self._table, item, condition)
+            except ConditionFailed as failed:
+                if failed.item is None or _row(failed.item, self._sort).written_by != writer:
+                    raise ConflictError(key) from None
+
+        await self._context.patience.answer(attempt)
+        return row
+
+    async def remove(self, row: Row) -> None:
+        """Remove a row that is still as it was read. Raises ConflictError."""
+        database = self._context.database
+        try:
+            await self._context.patience.answer(
+                lambda: database.delete(
+                    self._table, self._cell(row.key), Equal(("v",), {"N": str(row.version)})
+                )
+            )
+        except ConditionFailed as failed:
+            if failed.item is not None:
+                raise ConflictError(row.key) from None
+
+    async def update(
+        self, key: str, change: Callable[[Values | None], Values | None]
+    ) -> Row | None:
+        """Write what `change` makes of a row, as often as somebody else is first.
+
+        `change` gives None where nothing is to be written; then so does this.
+        """
+        while True:
+            row = await self.read(key)
+            values = change(None if row is None else row.values)
+            if values is None:
+                return None
+            try:
+                return await self.write(key, values, row)
+            except ConflictError:
+                continue
+
+    # --- state ----------------------------------------------------------------------------------
+
+    async def view(self) -> View | None:
+        """The run and its modules; None before it was started."""
+        run: Run | None = None
+        modules: dict[str, Module] = {}
+        for row in await self.rows("state#"):
+            if row.key == "state#run":
+                run = Run(**row.values)
+            else:
+                module = Module(**row.values)
+                modules[module.name] = module
+        return None if run is None else View(run, modules)
+
+    async def module(self, name: str) -> tuple[Row, Module]:
+        """A module and its row."""
+        row = await self.read(f"state#module#{name}")
+        if row is None:
+            raise LookupError(f"{name} is no module of this migration")
+        return row, Module(**row.values)
+
+    async def write_module(self, row: Row, module: Module) -> Row:
+        """Change a module. Raises ConflictError."""
+        return await self.write(row.key, vars(module), row)
+
+    async def update_module(self, name: str, change: Callable[[Module], Module]) -> Module:
+        """Change a module, whoever else changes it."""
+        row = await self.update(
+            f"state#module#{name}", lambda values: vars(change(Module(**(values or {}))))
+        )
+        assert row is not None
+        return Module(**row.values)
+
+    async def update_run(self, change: Callable[[Run], Run | None]) -> bool:
+        """Change the run, where `change` gives anything; whether it did."""
+
+        def changed(values: Values | None) -> Values | None:
+            run = None if values is None else change(Run(**values))
+            return None if run is None else vars(run)
+
+        return await self.update("state#run", changed) is not None
+
+    # --- quiet ----------------------------------------------------------------------------------
+
+    async def disturb(self) -> None:
+        """Write down that a request may be on its way that nobody waits for."""
+        await self.update("quiet", lambda values: {"n": (values or {"n": 0})["n"] + 1})
+
+    async def disturbances(self) -> int:
+        """How often that was so."""
+        row = await self.read("quiet")
+        return 0 if row is None else int(row.values["n"])
+
+    # --- quarantine and touched keys ------------------------------------------------------------
+
+    async def quarantine(self, cell: Cell, why: str) -> None:
+        """Keep a key that needs a person."""
+        await self.update(f"quarantine#{cell}", lambda _: {"why": why, "at": self._context.wall()})
+
+    async def touched(self, verification: str, number: str, cells: set[Cell]) -> None:
+        """Keep source keys that changed since a verification began."""
+        keys = [[cell.partition, cell.sort] for cell in sorted(cells, key=str)]
+        await self.update(f"touched#{verification}#{number}", lambda _: {"keys": keys})
+
+    async def all_touched(self, verification: str) -> set[Cell]:
+        """All of them."""
+        source = self._context.mapping.source.name
+        return {
+            Cell(source, partition, sort)
+            for row in await self.rows(f"touched#{verification}#")
+            for partition, sort in row.values["keys"]
+        }
+
+    # --- audit ----------------------------------------------------------------------------------
+
+    async def audit(self, event: str, **details: object) -> None:
+        """Append to the log. Each entry has the hash of the one before it."""
+        while True:
+            entries = await self.rows("audit#")
+            before = str(entries[-1].values["hash"]) if entries else ""
+            entry = {
+                "at": self._context.wall(),
+                "by": self._context.name,
+                "event": event,
+                "details": json.dumps(details, sort_keys=True, default=str),
+                "before": before,
+            }
+            try:
+                await self.write(
+                    f"audit#{len(entries):010d}", {**entry, "hash": _hash(entry)}, None
+                )
+            except ConflictError:
+                continue
+            return
+
+    async def audit_log(self) -> list[Values]:
+        """The log. Raises ValueError where an entry was changed, removed or put in."""
+        before = ""
+        log: list[Values] = []
+        for number, row in enumerate(await self.rows("audit#")):
+            entry = {name: value for name, value in row.values.items() if name != "hash"}
+            wrong = (
+                row.key != f"audit#{number:010d}"
+                or entry["before"] != before
+                or row.values["hash"] != _hash(entry)
+            )
+            if wrong:
+                raise ValueError(f"the audit log was changed at entry {number}")
+            before = str(row.values["hash"])
+            log.append(entry)
+        return log
+
+    def _cell(self, key: str) -> Cell:
+        return Cell(self._table.name, self._partition, key)
+
+    @property
+    def _sort(self) -> str:
+        assert self._table.sort is not None
+        return self._table.sort
+
+
+def _hash(entry: Values) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def _row(item: Mapping[str, Mapping[str, Any]], sort: str) -> Row:
+    values = unmarshal(item)
+    return Row(values[sort], values["v"], values["values"], values["w"])
+
+
+class Quiet:
+    """Whether a process has seen nothing disturbed for `settle` seconds, by its own clock."""
+
+    def __init__(self, context: Context, control: Control) -> None:
+        self._context = context
+        self._control = control
+        self._seen: tuple[int, float] | None = None
+
+    async def observe(self) -> bool:
+        """Look now; whether it has been quiet for long enough."""
+        now = self._context.clock()
+        count = await self._control.disturbances()
+        if self._seen is None or self._seen[0] != count:
+            self._seen = (count, self._context.clock())
+            return False
+        return now - self._seen[1] >= self._context.settings.settle
+
+    async def wait(self) -> None:
+        """Until it has been."""
+        while not await self.observe():
+            await self._context.sleep(self._context.settings.poll * 10)
+
+
+class LeaseLostError(Exception):
+    """The work is, or may be, somebody else's by now."""
+
+
+class Hold:
+    """A leased row. Nothing may be done for it after `check` has raised."""
+
+    def __init__(self, context: Context, control: Control, row: Row, until: float) -> None:
+        self._context = context
+        self._control = control
+        self._until = until
+        self._turn = asyncio.Lock()
+        self.row = row
+        self.is_asked_back = False
+        """Whoever works with it is to release it at its next safe place."""
+
+    @property
+    def values(self) -> Values:
+        return self.row.values
+
+    def check(self) -> None:
+        """Raise LeaseLostError where the lease may have run out."""
+        if self._context.clock() >= self._until:
+            raise LeaseLostError(self.row.key)
+
+    async def save(self, **changes: object) -> None:
+        """Change the row and renew the lease. Raises LeaseLostError."""
+        async with self._turn:
+            self.check()
+            # The lease counts from before the request: whoever watches the row sees it later.
+            began = self._context.clock()
+            values = {**self.row.values, **changes}
+            try:
+                self.row = await self._control.write(self.row.key, values, self.row)
+            except ConflictError:
+                self._until = began
+                raise LeaseLostError(self.row.key) from None
+            self._until = began + self._context.settings.lease * 0.7
+
+    async def keep(self) -> None:
+        """Renew the lease until it is lost or given back; meant to run beside the work."""
+        while True:
+            await self._context.sleep(self._context.settings.lease / 4)
+            try:
+                await self.save()
+            except LeaseLostError:
+                return
+
+    async def release(self, **changes: object) -> None:
+        """Give the row back: nothing of ours is on its way. Raises LeaseLostError."""
+        await self.save(owner="", **changes)
+        self._until = self._context.clock()
+
+
+class Leases:
+    """Takes leased rows, and those of owners that have not been heard of."""
+
+    def __init__(self, context: Context, control: Control) -> None:
+        self._context = context
+        self._control = control
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    async def take(self, row: Row) -> Hold | None:
+        """The row leased to us; None while somebody else has it."""
+        owner = row.values.get("owner", "")
+        if owner and not self._is_silent(row):
+            return None
+        if owner:
+            # Whoever had it may have requests on their way.
+            await self._control.disturb()
+        began = self._context.clock()
+        try:
+            taken = await self._control.write(
+                row.key, {**row.values, "owner": self._context.name}, row
+            )
+        except ConflictError:
+            return None
+        self._seen.pop(row.key, None)
+        return Hold(self._context, self._control, taken, began + self._context.settings.lease * 0.7)
+
+    def _is_silent(self, row: Row) -> bool:
+        now = self._context.clock()
+        version, since = self._seen.get(row.key, (0, now))
+        if version != row.version:
+            self._seen[row.key] = (row.version, now)
+            return False
+        return now - since >= self._context.settings.lease

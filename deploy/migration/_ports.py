@@ -1,0 +1,171 @@
+"""What the engine needs of DynamoDB: items, conditions, streams, and how a call may fail.
+
+Owns the shapes and nothing that is sent. Conditions are typed, so that whatever keeps the items means
+the same by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from deploy.migration._items import AttributeValue, Item
+from deploy.migration.mapping import Cell, Table
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """attribute_not_exists"""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Present:
+    """attribute_exists"""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Equal:
+    """`path = value`; false where nothing is at the path."""
+
+    path: Path
+    value: AttributeValue
+
+
+@dataclass(frozen=True)
+class Less:
+    """`path < value`; false where nothing is at the path, or something of another type."""
+
+    path: Path
+    value: AttributeValue
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """AND"""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """OR"""
+
+    conditions: tuple[Condition, ...]
+
+
+Condition = Missing | Present | Equal | Less | AllOf | AnyOf
+
+
+class DatabaseError(Exception):
+    """A call that did not give what it was made for."""
+
+
+class ConditionFailed(DatabaseError):  # noqa: N818 - what happened, not an error of ours
+    """The condition is not met; `item` is what stands."""
+
+    def __init__(self, item: Item | None) -> None:
+        super().__init__("the condition is not met")
+        self.item = item
+
+
+class Throttled(DatabaseError):  # noqa: N818 - what happened, not an error of ours
+    """Not carried out; worth another attempt later."""
+
+
+class Unanswered(DatabaseError):  # noqa: N818 - what happened, not an error of ours
+    """No answer came: it was carried out, or was not, or will be at some later time."""
+
+
+class IteratorExpired(DatabaseError):  # noqa: N818 - what happened, not an error of ours
+    """A shard iterator older than five minutes (AWS promises that; fifteen are usual)."""
+
+
+class Trimmed(DatabaseError):  # noqa: N818 - what happened, not an error of ours
+    """The stream no longer has what was asked for: records live for 24 hours."""
+
+
+class Page(NamedTuple):
+    """Items, and where to go on; `units` is what the table says it took."""
+
+    items: Sequence[Item]
+    next: Item | None
+    units: float
+
+
+class Shard(NamedTuple):
+    """A shard of a stream. A parent that was trimmed may still be named."""
+
+    id: str
+    parent: str | None
+
+
+class ShardPage(NamedTuple):
+    """Shards, and the id after which the list goes on."""
+
+    shards: Sequence[Shard]
+    last: str | None
+
+
+class Change(NamedTuple):
+    """A stream record. `created_at` is DynamoDB's, in whole seconds, and orders nothing."""
+
+    sequence: str
+    old: Item | None
+    new: Item | None
+    created_at: float
+
+
+class Batch(NamedTuple):
+    """Records, and the iterator behind them; None once a closed shard has been read whole."""
+
+    records: Sequence[Change]
+    next: str | None
+
+
+class Database(Protocol):
+    """Tables and streams. Every read of an item is strongly consistent.
+
+    Each method raises Throttled or Unanswered, writes raise ConditionFailed too.
+    """
+
+    async def get(self, table: Table, cell: Cell) -> Item | None:
+        """An item."""
+
+    async def get_many(self, table: Table, cells: Sequence[Cell]) -> Mapping[Cell, Item]:
+        """Up to 100 items, those that exist."""
+
+    async def get_together(self, cells: Sequence[tuple[Table, Cell]]) -> Sequence[Item | None]:
+        """Up to 100 items as they stand at one moment (TransactGetItems)."""
+
+    async def put(self, table: Table, item: Item, condition: Condition | None = None) -> float:
+        """Write an item whole; gives the units that it took."""
+
+    async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
+        """Remove an item."""
+
+    async def scan(
+        self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int
+    ) -> Page:
+        """A page of one segment of a table."""
+
+    async def query(self, table: Table, partition: str, prefix: str, start: Item | None) -> Page:
+        """A page of the items of a partition whose sort key begins so."""
+
+    async def stream_view(self, table: Table) -> str | None:
+        """What the records of the table's stream hold (StreamViewType), None without a stream."""
+
+    async def shards(self, table: Table, after: str | None) -> ShardPage:
+        """A page of the shards of a table's stream."""
+
+    async def open_shard(self, table: Table, shard: str, after: str | None) -> str:
+        """An iterator behind that sequence number, or from the oldest record on."""
+
+    async def read_shard(self, iterator: str, limit: int) -> Batch:
+        """The next records; raises IteratorExpired and Trimmed."""

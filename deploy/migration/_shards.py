@@ -1,0 +1,178 @@
+"""One stream: its shards as rows of the control table, and the reading of one shard under a lease.
+
+Owns the lineage (a child starts when its parent is applied), the checkpoint (the last record of the
+contiguous prefix that was applied), and the ways a position is lost. Knows nothing of what applying
+means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from deploy.migration._context import Context
+from deploy.migration._control import ConflictError, Control, Hold, LeaseLostError, Row, View
+from deploy.migration._forward import barrier_number
+from deploy.migration._ports import Batch, Change, IteratorExpired, Shard, Trimmed
+from deploy.migration.mapping import Table
+
+Apply = Callable[[Sequence[Change], View, str], Awaitable[None]]
+
+
+class PositionLostError(Exception):
+    """Records that were not applied are no longer in the stream."""
+
+    def __init__(self, table: str, epoch: int, why: str) -> None:
+        super().__init__(f"{table}: {why}")
+        self.table = table
+        self.epoch = epoch
+
+
+class Stream:
+    """The stream of one table in one epoch."""
+
+    def __init__(self, context: Context, control: Control, table: Table, epoch: int) -> None:
+        self._context = context
+        self._control = control
+        self.table = table
+        self.epoch = epoch
+        self.prefix = f"work#{epoch}#stream#{table.name}#"
+        self._found = f"work#{epoch}#found#{table.name}"
+
+    async def rows(self) -> list[Row]:
+        """The shards that are known."""
+        return await self._control.rows(self.prefix)
+
+    async def is_discovered(self) -> bool:
+        """Whether the shards that there were at the beginning are known."""
+        return await self._control.read(self._found) is not None
+
+    async def discover(self) -> None:
+        """Make rows of the shards that have none. Raises PositionLostError.
+
+        What is found at first starts at its oldest record; the backfill reads what was before. A
+        later shard whose parent was never seen had a parent that came and went unread.
+        """
+        first = not await self.is_discovered()
+        known = {row.values["shard"]: row for row in await self.rows()}
+        listed = await self.listed()
+        ids = {shard.id for shard in listed}
+        for shard_id, row in known.items():
+            if shard_id not in ids and not row.values["done"]:
+                raise self._lost(f"{shard_id} was trimmed before its end")
+        for shard in listed:
+            if shard.id in known:
+                continue
+            parent = shard.parent if shard.parent in ids or shard.parent in known else None
+            if parent is None and shard.parent is not None and not first:
+                raise self._lost(f"{shard.parent} was never read")
+            values = {
+                "shard": shard.id,
+                "parent": parent or "",
+                "after": "",
+                "done": False,
+                "barrier": 0,
+                "owner": "",
+                "read_at": self._context.wall(),
+                "lag": 0,
+            }
+            try:
+                await self._control.write(f"{self.prefix}{shard.id}", values, None)
+            except ConflictError:
+                continue
+        if first:
+            await self._control.update(self._found, lambda _: {"at": self._context.wall()})
+
+    async def listed(self) -> list[Shard]:
+        """Every shard of the stream, page by page."""
+        found: list[Shard] = []
+        after: str | None = None
+        while True:
+            page = await self._context.patience.answer(
+                partial(self._context.database.shards, self.table, after)
+            )
+            found += page.shards
+            after = page.last
+            if after is None:
+                return found
+
+    def ready(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that may be read now: not at their end, and their parent is."""
+        done = {row.values["shard"] for row in rows if row.values["done"]}
+        return [
+            row
+            for row in rows
+            if not row.values["done"] and (not row.values["parent"] or row.values["parent"] in done)
+        ]
+
+    async def follow(self, hold: Hold, apply: Apply, is_current: Callable[[View], bool]) -> None:
+        """Read and apply a shard to its end. Raises PositionLostError and LeaseLostError.
+
+        Nothing is applied once `is_current` is false: then the epoch is another's. An error of `apply` ends the reading where it is; nothing is skipped.
+        """
+        shard = str(hold.values["shard"])
+        database, patience = self._context.database, self._context.patience
+        iterator: str | None = None
+        saved_at = self._context.clock()
+        while True:
+            if hold.is_asked_back:
+                await hold.release()
+                return
+            try:
+                if iterator is None:
+                    after = str(hold.values["after"]) or None
+                    self._check_age(hold, after)
+                    iterator = await patience.answer(
+                        partial(database.open_shard, self.table, shard, after), before=hold.check
+                    )
+                asked_at = self._context.wall()
+                batch: Batch = await patience.answer(
+                    partial(database.read_shard, iterator, self._context.settings.batch),
+                    before=hold.check,
+                )
+            except IteratorExpired:
+                iterator = None  # opened again behind the last record that was applied
+                continue
+            except Trimmed as error:
+                raise self._lost(f"{shard}: {error}") from None
+            if batch.records:
+                await self._apply(hold, batch.records, apply, is_current, asked_at)
+                saved_at = self._context.clock()
+            iterator = batch.next
+            if iterator is None:
+                await hold.release(done=True, lag=0)
+                return
+            if not batch.records:
+                if self._context.clock() - saved_at > self._context.settings.lease / 4:
+                    await hold.save(read_at=asked_at, lag=0)
+                    saved_at = self._context.clock()
+                await self._context.sleep(self._context.settings.poll)
+
+    async def _apply(
+        self,
+        hold: Hold,
+        records: Sequence[Change],
+        apply: Apply,
+        is_current: Callable[[View], bool],
+        asked_at: float,
+    ) -> None:
+        # After the records, before their application: see `_forward`.
+        view = await self._control.view()
+        if view is None or not is_current(view):
+            raise LeaseLostError(hold.row.key)
+        last = records[-1].sequence
+        await apply(records, view, f"{hold.values['shard']}#{last}")
+        number = max(int(hold.values["barrier"]), barrier_number(records, self.table.partition))
+        lag = max(0, round(asked_at - records[-1].created_at))
+        await hold.save(after=last, barrier=number, read_at=asked_at, lag=lag)
+
+    def _check_age(self, hold: Hold, after: str | None) -> None:
+        """Behind a record, trimming is an error; at the beginning of a shard it passes in silence:
+        TRIM_HORIZON is simply later. So a beginning that was left unread for long is lost."""
+        unread = self._context.wall() - float(hold.values["read_at"])
+        if after is None and unread > self._context.settings.most_unread:
+            hours = round(unread / 3600)
+            raise self._lost(f"{hold.values['shard']} was not read for {hours} hours")
+
+    def _lost(self, why: str) -> PositionLostError:
+        return PositionLostError(self.table.name, self.epoch, why)

@@ -1,0 +1,110 @@
+"""The removal of tombstones (I5), and of what an earlier epoch left.
+
+A tombstone may go when no older write can come any more: the backfill has drained, every checkpoint
+is past the tombstone (a barrier that began after it was seen), and no request can be on its way that
+nobody waits for (quiet). It is removed on the condition that it still is what was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from deploy.migration._barrier import barrier
+from deploy.migration._cells import Cells, as_it_was
+from deploy.migration._context import Context
+from deploy.migration._control import Control, Quiet
+from deploy.migration._items import MARK, START, Item, Mark, Order, mark_of
+from deploy.migration._ports import AllOf, AnyOf, Condition, Less, Missing, Present
+from deploy.migration._shards import Stream
+from deploy.migration.mapping import RESERVED, Cell, Origin, Table
+
+_MOST_AT_ONCE = 10_000
+
+
+class NotQuietError(Exception):
+    """An answer was lost, or a worker vanished, a short time ago."""
+
+
+async def pages(context: Context, table: Table) -> AsyncIterator[list[Item]]:
+    """Every item of a table, but the migration's own, a page at a time."""
+    start: Item | None = None
+    while True:
+        page = await context.patience.answer(
+            partial(
+                context.database.scan,
+                table, segment=0, segments=1, start=start, limit=context.settings.page,
+            )
+        )  # fmt: skip
+        yield [item for item in page.items if not table.cell(item).partition.startswith(RESERVED)]
+        start = page.next
+        if start is None:
+            return
+
+
+async def sweep(
+    context: Context,
+    control: Control,
+    table: Table,
+    feed: Stream,
+    quiet: Quiet,
+    *,
+    wait: bool,
+    only: Callable[[Cell], bool] = lambda _: True,
+) -> int:
+    """Remove the tombstones of a table that `feed` wrote; gives how many there were.
+
+    The backfill must have drained. Without `wait` raises NotQuietError when it is not quiet now.
+    """
+    cells = Cells(context, control)
+    removed = 0
+    while True:
+        found: list[tuple[Cell, Item]] = []
+        async for page in pages(context, table):
+            tombstones = [(table.cell(item), item) for item in page if _is_tombstone(item)]
+            found += [(cell, item) for cell, item in tombstones if only(cell)]
+            if len(found) >= _MOST_AT_ONCE:
+                break
+        if not found:
+            return removed
+        await barrier(context, control, feed)
+        if wait:
+            await quiet.wait()
+        elif not await quiet.observe():
+            raise NotQuietError("an answer was lost or a worker vanished a short time ago")
+        for cell, item in found:
+            removed += await cells.remove(table, cell, as_it_was(table, item))
+        if wait and len(found) < _MOST_AT_ONCE:
+            # Where deletions go on there are always new ones; those wait for the fence.
+            return removed
+
+
+def _is_tombstone(item: Item) -> bool:
+    mark = mark_of(item)
+    return mark is not None and mark.tombstone
+
+
+async def end_old_epochs(
+    context: Context, control: Control, table: Table, epoch: int, quiet: Quiet, *, adopt: bool
+) -> int:
+    """After a resync's backfill: what is still of an earlier epoch has no item in the source any
+    more, and becomes a tombstone. Gives how many did.
+
+    `adopt`: also what has no mark, because this table was the owner before.
+    """
+    await quiet.wait()
+    cells = Cells(context, control)
+    order = Order(epoch, START)
+    older: list[Condition] = [Less((MARK, "e"), {"N": str(epoch)})]
+    if adopt:
+        older.append(AllOf((Present((table.partition,)), Missing((MARK,)))))
+    ended = 0
+    async for page in pages(context, table):
+        for item in page:
+            cell = table.cell(item)
+            mark = mark_of(item)
+            is_old = adopt if mark is None else mark.order is not None and mark.order.epoch < epoch
+            if is_old and isinstance(context.mapping.origin(cell), Origin):
+                refused = await cells.put(table, cell, None, Mark(order), AnyOf(tuple(older)))
+                ended += refused is None
+    return ended

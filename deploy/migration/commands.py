@@ -1,0 +1,514 @@
+"""What an operator does with a migration. Each command can be killed at any moment and run again.
+
+Owns the states and the order of a switch's steps. Every step is written in the audit log before it
+is made, and can be made twice. Work is the workers'; a command only waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from deploy.migration._back import Back
+from deploy.migration._barrier import BarrierError, barrier, remove_sentinels
+from deploy.migration._cells import Cells, as_it_was
+from deploy.migration._context import Context
+from deploy.migration._control import (
+    CANCELLED,
+    COMPLETED,
+    COPYING,
+    DRAINING,
+    POSITION_LOST,
+    REPLICATING,
+    REVERSING,
+    RUNNING,
+    SOURCE,
+    SWITCHED,
+    TARGET,
+    VERIFIED,
+    ConflictError,
+    Control,
+    Hold,
+    LeaseLostError,
+    Leases,
+    Module,
+    Quiet,
+    Row,
+    Run,
+    View,
+)
+from deploy.migration._copy import prefix
+from deploy.migration._items import MARK, live, mark_of
+from deploy.migration._shards import Stream
+from deploy.migration._sweep import NotQuietError, end_old_epochs, pages, sweep
+from deploy.migration._verify import Verification, Verifier
+from deploy.migration.gate import opened
+from deploy.migration.mapping import Cell, Origin, Target
+from deploy.migration.planning import Survey, check_mapping, survey_table
+
+VIEW_TYPE = "NEW_AND_OLD_IMAGES"
+
+
+class RefusedError(Exception):
+    """The command would not be safe, or not make sense, now. `reasons`: all of them, a line each."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class AbortedError(Exception):
+    """A switch that was begun was given up; the owner is as before and the fence is gone."""
+
+
+_GIVEN_UP = (
+    AbortedError,
+    BarrierError,
+    NotQuietError,
+    LeaseLostError,
+    ConflictError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a migration is."""
+
+    phase: str
+    epoch: int
+    segments_done: int
+    segments: int
+    items: int
+    lag: float
+    waits: tuple[str, ...]
+    quarantine: tuple[str, ...]
+    modules: tuple[Module, ...]
+
+
+class Migration:
+    """The commands, for one operator."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._mapping = context.mapping
+        self.control = Control(context)
+        self._quiet = Quiet(context, self.control)
+
+    # --- before anything is changed -------------------------------------------------------------
+
+    async def plan(self) -> Survey:
+        """Everything that stands in the way, at once; changes nothing."""
+        survey = check_mapping(self._mapping)
+        tables = [
+            self._mapping.source,
+            *(target.table for target in self._mapping.targets),
+        ]
+        for table in tables:
+            view = await self._context.patience.answer(
+                lambda table=table: self._context.database.stream_view(table)  # type: ignore[misc]
+            )
+            if view != VIEW_TYPE:
+                survey.problem(
+                    f"{table.name}: its stream must be {VIEW_TYPE}, and is {view or 'off'}"
+                )
+        for target in self._mapping.targets:
+            await self._check_empty(target, survey)
+        await survey_table(self._mapping, pages(self._context, self._mapping.source), survey)
+        return survey
+
+    async def start(self) -> None:
+        """Begin: streams are read from now on, then the backfill. Raises RefusedError with
+        everything that `plan` found."""
+        async with self._operator():
+            if await self.control.view() is None:
+                survey = await self.plan()
+                if survey.problems:
+                    raise RefusedError(*survey.problems)
+            await self.control.audit("start")
+            for target in self._mapping.targets:
+                await self.control.update(
+                    f"state#module#{target.module}",
+                    lambda present, target=target: (  # type: ignore[misc]
+                        vars(Module(target.module)) if present is None else None
+                    ),
+                )
+            run = Run(REPLICATING, 1, self._context.settings.segments)
+            await self.control.update(
+                "state#run", lambda present: vars(run) if present is None else None
+            )
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    async def copied(self) -> None:
+        """Wait until the backfill has drained and nothing of earlier epochs is left.
+
+        Raises RefusedError when the position is lost.
+        """
+        async with self._operator() as hold:
+            while True:
+                view = await self._view()
+                if view.run.phase == POSITION_LOST:
+                    raise RefusedError(f"the position is lost, a resync is needed: {view.run.lost}")
+                if view.run.phase == RUNNING:
+                    return
+                segments = await self.control.rows(prefix(view.run.epoch))
+                if segments and all(row.values["done"] for row in segments):
+                    break
+                await self._context.sleep(self._context.settings.poll)
+                hold.check()
+            for target in self._mapping.targets:
+                module = view.modules[target.module]
+                if view.run.epoch > 1 and module.owner == SOURCE:
+                    await end_old_epochs(
+                        self._context, self.control, target.table, view.run.epoch, self._quiet,
+                        adopt=module.generation > 0,
+                    )  # fmt: skip
+            hold.check()
+            await self.control.audit("copied", epoch=view.run.epoch)
+            await self.control.update_run(
+                lambda run: (
+                    replace(run, phase=RUNNING)
+                    if (run.phase, run.epoch) == (COPYING, view.run.epoch)
+                    else None
+                )
+            )
+
+    async def pause(self, *, paused: bool = True) -> None:
+        """Hold the backfill, or let it go on; replication always goes on."""
+        await self.control.audit("pause" if paused else "resume")
+        await self.control.update_run(lambda run: replace(run, paused=paused))
+
+    async def resync(self) -> None:
+        """After a lost position: read the streams from where they are now, and copy again."""
+        async with self._operator():
+            view = await self._view()
+            await self.control.disturb()  # by who still works in the old epoch
+            if view.run.phase == POSITION_LOST:
+                await self.control.audit("resync", epoch=view.run.epoch + 1)
+                for name in view.modules:
+                    # What was touched meanwhile is not known.
+                    await self.control.update_module(name, _unverified)
+                await self.control.update_run(
+                    lambda run: (
+                        replace(run, phase=REPLICATING, epoch=run.epoch + 1, lost="")
+                        if run.phase == POSITION_LOST
+                        else None
+                    )
+                )
+            for target in self._mapping.targets:
+                if view.modules[target.module].lost:
+                    await self._resync_back(target)
+
+    async def verify(self, module: str, *, repair: bool = False) -> Verification:
+        """Compare a module's rows with the source; with `repair`, until nothing differs."""
+        async with self._operator():
+            view = await self._copied_view()
+            verifier = self._verifier(view, module)
+            await self.control.audit("verify", module=module, repair=repair)
+            found = await verifier.verify()
+            if repair and not found.is_clean:
+                await verifier.repair(found.differences)
+                found = await verifier.verify()
+            if found.is_clean:
+                await self.control.update_module(
+                    module,
+                    lambda row: replace(row, phase=VERIFIED) if row.phase == RUNNING else row,
+                )
+            return found
+
+    async def progress(self) -> Progress:
+        """How far it is."""
+        view = await self._view()
+        segments = await self.control.rows(prefix(view.run.epoch))
+        shards = await self._source(view).rows()
+        return Progress(
+            phase="PAUSED" if view.run.paused and view.run.phase == COPYING else view.run.phase,
+            epoch=view.run.epoch,
+            segments_done=sum(bool(row.values["done"]) for row in segments),
+            segments=view.run.segments,
+            items=sum(int(row.values["items"]) for row in segments),
+            lag=max((float(row.values["lag"]) for row in shards), default=0.0),
+            waits=tuple(sorted({str(row.values["waits"]) for row in segments} - {""})),
+            quarantine=tuple(row.key for row in await self.control.rows("quarantine#")),
+            modules=tuple(view.modules.values()),
+        )
+
+    async def forgive(self, key: str) -> None:
+        """Take a key out of quarantine."""
+        row = await self.control.read(key)
+        if row is not None:
+            await self.control.audit("forgive", key=key, why=row.values["why"])
+            await self.control.remove(row)
+
+    # --- the switch and the way back ------------------------------------------------------------
+
+    async def switch(self, module: str) -> None:
+        """Make the module's own table its owner. Raises RefusedError and AbortedError."""
+        await self._change_owner(module, TARGET)
+
+    async def reverse(self, module: str) -> None:
+        """Make the source its owner again; nothing that the new owner wrote is lost."""
+        await self._change_owner(module, SOURCE)
+
+    async def complete(self, module: str) -> None:
+        """The one step without a way back: the source is no longer kept up."""
+        async with self._operator():
+            view = await self._view()
+            if view.modules[module].phase == COMPLETED:
+                return
+            if view.modules[module].owner != TARGET:
+                raise RefusedError(f"{module} is not switched")
+            await self.control.audit("complete", module=module)
+            await self.control.update_module(module, lambda row: replace(row, phase=COMPLETED))
+            await remove_sentinels(self._context, self._mapping.target(module).table)
+
+    async def cancel(self) -> None:
+        """End the migration and remove what it wrote in the targets. Raises RefusedError when a
+        module is switched."""
+        async with self._operator():
+            view = await self._view()
+            switched = [name for name, row in view.modules.items() if row.owner != SOURCE]
+            if switched:
+                raise RefusedError(*(f"{name} is switched: reverse it first" for name in switched))
+            await self.control.audit("cancel")
+            await self.control.update_run(lambda run: replace(run, phase=CANCELLED))
+            await self.control.disturb()  # by workers that have not heard of it
+            await self._quiet.wait()
+            cells = Cells(self._context, self.control)
+            for target in self._mapping.targets:
+                async for page in pages(self._context, target.table):
+                    for item in page:
+                        if mark_of(item) is not None:
+                            cell = target.table.cell(item)
+                            await cells.remove(target.table, cell, as_it_was(target.table, item))
+                await remove_sentinels(self._context, target.table)
+            await remove_sentinels(self._context, self._mapping.source)
+
+    async def _change_owner(self, name: str, owner: str) -> None:
+        async with self._operator() as hold:
+            view = await self._copied_view()
+            module = view.modules[name]
+            if module.fence:
+                # Of an operator that is gone: users wait for nothing. Its flip, should it still be
+                # on its way, is conditional on the row that this changes.
+                await self.control.update_module(name, opened)
+                module = opened(module)
+            if module.owner == owner:
+                return
+            if module.phase == COMPLETED:
+                raise RefusedError(f"{name} is completed: there is no way back")
+            reasons = await self._reasons(view, module)
+            if reasons:
+                raise RefusedError(*reasons)
+            feed, follower = self._follower(view, module)
+            await self._sweep(name, follower, feed, wait=True)
+            if not await self._quiet.observe():
+                await self._quiet.wait()
+            hold.check()
+            await self.control.audit("fence", module=name, to=owner)
+            fenced = await self._fence(name, DRAINING if owner == TARGET else REVERSING)
+            try:
+                await self._behind_the_fence(view, fenced, feed, follower)
+                hold.check()
+                await self.control.audit("flip", module=name, to=owner)
+                await self._flip(fenced, owner)
+            except _GIVEN_UP as error:
+                why = str(error) or "replication did not drain in time"
+                await self._open(fenced)
+                await self.control.audit("aborted", module=name, why=why)
+                raise AbortedError(why) from error
+            await self.control.audit("flipped", module=name, to=owner)
+
+    async def _reasons(self, view: View, module: Module) -> list[str]:
+        """What stands in the way of changing the owner, all of it."""
+        reasons = []
+        if not module.clean:
+            reasons.append(f"{module.name} was not verified, or differed")
+        if module.lost:
+            reasons.append(f"the position in the stream of {module.name}'s table is lost")
+        reasons += [
+            f"in quarantine: {row.key.removeprefix('quarantine#')}: {row.values['why']}"
+            for row in await self.control.rows("quarantine#")
+        ]
+        bound = self._context.settings.max_lag_to_switch
+        for stream in (self._source(view), self._back(view, module.name)):
+            if not await stream.is_discovered():
+                reasons.append(f"the stream of {stream.table.name} is not read yet")
+            lag = max((float(row.values["lag"]) for row in await stream.rows()), default=0.0)
+            if lag > bound:
+                reasons.append(f"replication of {stream.table.name} is {round(lag)} s behind")
+        return reasons
+
+    async def _fence(self, name: str, phase: str) -> tuple[Row, Module]:
+        """Fence a module; an earlier fence, of an operator that is gone, is replaced."""
+        while True:
+            row, module = await self.control.module(name)
+            fenced = replace(module, fence=self._context.token(), phase=phase)
+            try:
+                return await self.control.write_module(row, fenced), fenced
+            except ConflictError:
+                continue
+
+    async def _behind_the_fence(
+        self, view: View, fenced: tuple[Row, Module], feed: Stream, follower: Target | None
+    ) -> None:
+        """Until nothing of the module moves: requests end, replication drains, what was touched is
+        compared, tombstones go."""
+        _, module = fenced
+        settings = self._context.settings
+        await self._context.sleep(settings.gate_lease + settings.longest_request)
+        async with asyncio.timeout(settings.fence):
+            await barrier(self._context, self.control, feed)
+        touched = await self.control.all_touched(module.verification)
+        differences = await self._verifier(view, module.name).compare(touched)
+        if differences:
+            raise AbortedError("; ".join(map(str, differences[:5])))
+        await self._sweep(module.name, follower, feed, wait=False)
+        if not await self._quiet.observe():
+            raise NotQuietError("an answer was lost or a worker vanished a short time ago")
+        if await self.control.rows("quarantine#"):
+            raise AbortedError("a key went into quarantine")
+
+    async def _flip(self, fenced: tuple[Row, Module], owner: str) -> None:
+        """Change the owner if the fence still stands. Raises ConflictError."""
+        row, module = fenced
+        phase = SWITCHED if owner == TARGET else RUNNING
+        await self.control.write_module(
+            row,
+            replace(
+                module, owner=owner, fence="", phase=phase, generation=module.generation + 1,
+                verification="", clean=False,
+            ),
+        )  # fmt: skip
+
+    async def _open(self, fenced: tuple[Row, Module]) -> None:
+        row, module = fenced
+        try:
+            await self.control.write_module(row, opened(module))
+        except ConflictError:
+            return  # the application was first
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def _follower(self, view: View, module: Module) -> tuple[Stream, Target | None]:
+        """The stream that feeds whoever is not the owner, and the target where that is it."""
+        if module.owner == SOURCE:
+            return self._source(view), self._mapping.target(module.name)
+        return self._back(view, module.name), None
+
+    async def _sweep(self, module: str, target: Target | None, feed: Stream, *, wait: bool) -> None:
+        """The follower's tombstones; of the source those that this module's table feeds."""
+        table = self._mapping.source if target is None else target.table
+        rules = [rule for rule in self._mapping.rules if rule.target.module == module]
+
+        def only(cell: Cell) -> bool:
+            return target is not None or any(self._mapping.is_like(rule, cell) for rule in rules)
+
+        await sweep(self._context, self.control, table, feed, self._quiet, wait=wait, only=only)
+
+    async def _resync_back(self, target: Target) -> None:
+        """A new epoch of a module's way back: every item is brought up to date once."""
+        await self.control.audit("resync", module=target.module)
+        module = await self.control.update_module(
+            target.module,
+            lambda row: (
+                replace(_unverified(row), stream_epoch=row.stream_epoch + 1, lost=False)
+                if row.lost
+                else row
+            ),
+        )
+        view = await self._view()
+        stream = self._back(view, target.module)
+        while not await stream.is_discovered():
+            await self._context.sleep(self._context.settings.poll)
+        if module.owner == SOURCE:
+            return
+        cells = Cells(self._context, self.control)
+        back = Back(self._context, self.control, cells, target)
+        async for page in pages(self._context, target.table):
+            for item in page:
+                origin = self._mapping.origin(target.table.cell(item))
+                if isinstance(origin, Origin):
+                    await back.bring(origin.rule, origin.source)
+        async for page in pages(self._context, self._mapping.source):
+            for item in page:
+                cell = self._mapping.source.cell(item)
+                rule = None if live(item) is None else self._mapping.place(item).rule
+                if rule is not None and rule.target == target:
+                    await back.bring(rule, cell)
+
+    def _source(self, view: View) -> Stream:
+        return Stream(self._context, self.control, self._mapping.source, view.run.epoch)
+
+    def _back(self, view: View, module: str) -> Stream:
+        epoch = view.modules[module].stream_epoch
+        table = self._mapping.target(module).table
+        return Stream(self._context, self.control, table, epoch)
+
+    def _verifier(self, view: View, module: str) -> Verifier:
+        target = self._mapping.target(module)
+        return Verifier(
+            self._context, self.control, target, self._source(view), self._back(view, module)
+        )
+
+    async def _view(self) -> View:
+        view = await self.control.view()
+        if view is None:
+            raise RefusedError("the migration was not started")
+        return view
+
+    async def _copied_view(self) -> View:
+        view = await self._view()
+        if view.run.phase != RUNNING:
+            raise RefusedError(f"the migration is {view.run.phase}, not {RUNNING}")
+        return view
+
+    async def _check_empty(self, target: Target, survey: Survey) -> None:
+        async for page in pages(self._context, target.table):
+            for item in page:
+                cell: Cell = target.table.cell(item)
+                if isinstance(self._mapping.origin(cell), Origin):
+                    whose = "an earlier migration's" if MARK in item else "somebody's"
+                    survey.problem(f"{target.table.name} is not empty: {cell} is {whose}")
+                    return
+
+    @asynccontextmanager
+    async def _operator(self) -> AsyncIterator[Hold]:
+        """One operator at a time. Raises RefusedError with the name of whoever holds the lease."""
+        await self.control.update("operator", lambda row: {"owner": ""} if row is None else None)
+        leases = Leases(self._context, self.control)
+        waited_from = self._context.clock()
+        while True:
+            row = await self.control.read("operator")
+            assert row is not None
+            hold = await leases.take(row)
+            if hold is not None:
+                break
+            if self._context.clock() - waited_from > self._context.settings.lease * 1.5:
+                raise RefusedError(f"{row.values['owner']} is at work")
+            await self._context.sleep(self._context.settings.poll)
+        keeping = asyncio.create_task(hold.keep())
+        try:
+            yield hold
+        except LeaseLostError as error:
+            raise RefusedError(
+                f"the operator's lease ran out ({error}): somebody else may be at work"
+            ) from error
+        finally:
+            keeping.cancel()
+            await _release(hold)
+
+
+def _unverified(module: Module) -> Module:
+    phase = RUNNING if module.phase == VERIFIED else module.phase
+    return replace(module, verification="", clean=False, phase=phase)
+
+
+async def _release(hold: Hold) -> None:
+    try:
+        await hold.release()
+    except LeaseLostError:
+        return

@@ -1,0 +1,1 @@
+"""Mappings: what each monolith's table becomes."""

@@ -1,0 +1,198 @@
+"""Calls to the simulated tables as a process makes them: they take time, and fail as they do in life.
+
+Owns latency and faults. A call may be throttled; its answer may be lost, whether it was carried out,
+was not, or will be later; the process may die at any of its calls, or stand still before one. All
+of it follows from the seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from deploy.migration._items import Item
+from deploy.migration._ports import (
+    Batch,
+    Condition,
+    DatabaseError,
+    Page,
+    ShardPage,
+    Throttled,
+    Unanswered,
+)
+from deploy.migration.mapping import Cell, Table
+from tests.unit.migration.simulator.tables import SimulatedStream, SimulatedTable
+
+Result = TypeVar("Result")
+
+QUERY_LIMIT = 4
+
+
+@dataclass
+class Faults:
+    """How often calls of all processes fail, as shares of 1."""
+
+    throttled: float = 0.0
+    unanswered: float = 0.0
+    latest_seconds: float = 30.0
+    """An unanswered call may still be carried out up to so much later."""
+
+
+class World:
+    """All tables, and the chance that everything follows from."""
+
+    def __init__(self, seed: int, faults: Faults | None = None) -> None:
+        self.chance = random.Random(seed)
+        self.faults = faults or Faults()
+        self.tables: dict[str, SimulatedTable] = {}
+        self.calls = 0
+        self.stale_scans = False
+        """Scans may give what stood before, as an eventually consistent one does."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def create(
+        self, table: Table, *, stream: bool = True, view: str = "NEW_AND_OLD_IMAGES"
+    ) -> SimulatedTable:
+        made = SimulatedStream(table.name, self.chance, self.now, view=view) if stream else None
+        self.tables[table.name] = SimulatedTable(table, made)
+        return self.tables[table.name]
+
+
+class SimulatedDatabase:
+    """`Database` as one process sees it. `die` ends it as kill -9 does: what is under way may be
+    carried out or not, at once or later, and nobody learns."""
+
+    def __init__(self, world: World, *, reliable: bool = False) -> None:
+        """A `reliable` one only takes time; the application's own calls are such."""
+        self._world = world
+        self._reliable = reliable
+        self.dead = False
+        self.calls = 0
+        self.dies_at: int | None = None
+        self.on_death: Callable[[], None] = lambda: None
+        self.stands_still_until = 0.0
+
+    def die(self) -> None:
+        if not self.dead:
+            self.dead = True
+            self.on_death()
+
+    async def get(self, table: Table, cell: Cell) -> Item | None:
+        return await self._call(lambda: self._table(table).items.get(cell))
+
+    async def get_many(self, table: Table, cells: Sequence[Cell]) -> Mapping[Cell, Item]:
+        items = self._table(table).items
+        assert len(cells) <= 100
+        return await self._call(lambda: {cell: items[cell] for cell in cells if cell in items})
+
+    async def get_together(self, cells: Sequence[tuple[Table, Cell]]) -> Sequence[Item | None]:
+        assert len(cells) <= 100
+        return await self._call(
+            lambda: [self._table(table).items.get(cell) for table, cell in cells]
+        )
+
+    async def put(self, table: Table, item: Item, condition: Condition | None = None) -> float:
+        await self._call(
+            lambda: self._table(table).write(table.cell(item), item, condition), write=True
+        )
+        return 1.0
+
+    async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
+        await self._call(lambda: self._table(table).write(cell, None, condition), write=True)
+
+    async def scan(
+        self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int
+    ) -> Page:
+        stale = self._world.stale_scans
+        return await self._call(
+            lambda: self._table(table).scan(segment, segments, start, limit, stale=stale)
+        )
+
+    async def query(self, table: Table, partition: str, prefix: str, start: Item | None) -> Page:
+        return await self._call(
+            lambda: self._table(table).query(partition, prefix, start, QUERY_LIMIT)
+        )
+
+    async def stream_view(self, table: Table) -> str | None:
+        stream = self._table(table).stream
+        return await self._call(lambda: None if stream is None else stream.view)
+
+    async def shards(self, table: Table, after: str | None) -> ShardPage:
+        return await self._call(lambda: self._stream(table).describe(after))
+
+    async def open_shard(self, table: Table, shard: str, after: str | None) -> str:
+        iterator = await self._call(lambda: self._stream(table).iterator(shard, after))
+        return f"{table.name}|{iterator}"
+
+    async def read_shard(self, iterator: str, limit: int) -> Batch:
+        name, inner = iterator.split("|", 1)
+        stream = self._world.tables[name].stream
+        assert stream is not None
+        batch = await self._call(lambda: stream.read(inner, limit))
+        return batch._replace(next=None if batch.next is None else f"{name}|{batch.next}")
+
+    def _table(self, table: Table) -> SimulatedTable:
+        return self._world.tables[table.name]
+
+    def _stream(self, table: Table) -> SimulatedStream:
+        stream = self._table(table).stream
+        assert stream is not None
+        return stream
+
+    async def call(self, action: Callable[[], Result]) -> Result:
+        """A write of the application's own, as UpdateItem or a put: atomic, and it takes time."""
+        return await self._call(action, write=True)
+
+    async def _call(self, action: Callable[[], Result], *, write: bool = False) -> Result:
+        world = self._world
+        chance = world.chance
+        if self.dead:
+            raise asyncio.CancelledError
+        world.calls += 1
+        self.calls += 1
+        try:
+            if self.calls == self.dies_at:
+                self.die()
+            await asyncio.sleep(self._until_sent(chance))
+        except asyncio.CancelledError:
+            # Cancelled by its own death: the request may be on its way.
+            if write and self._has_died():
+                self._maybe_later(action)
+            raise
+        if not self._reliable:
+            if chance.random() < world.faults.throttled:
+                raise Throttled("throttled")
+            if chance.random() < world.faults.unanswered:
+                if write:
+                    self._maybe_later(action)
+                raise Unanswered("no answer")
+        result = action()
+        await asyncio.sleep(chance.expovariate(200))
+        return result
+
+    def _has_died(self) -> bool:
+        return self.dead
+
+    def _until_sent(self, chance: random.Random) -> float:
+        still = max(self.stands_still_until - self._world.now(), 0.0)
+        return still + chance.expovariate(200)
+
+    def _maybe_later(self, action: Callable[[], object]) -> None:
+        chance = self._world.chance
+
+        def carry_out() -> None:
+            with suppress(DatabaseError):
+                action()
+
+        what = chance.random()
+        if what < 0.4:
+            carry_out()
+        elif what < 0.8:
+            delay = chance.uniform(0.0, self._world.faults.latest_seconds)
+            asyncio.get_running_loop().call_later(delay, carry_out)
