@@ -24,7 +24,7 @@ from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform, run_up
 from tests.system.test_journey import *  # noqa: F403
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 TASKS = 2
 FAMILIES = ("course_catalog", "content_delivery", "progress_tracking", "progress_tracking-consumer")

@@ -18,7 +18,7 @@ from tests.system.container_tasks import container_ids, task_containers
 from tests.system.platform_process import RunningPlatform, is_alive, run_up, until
 from tests.system.test_platform_start_and_stop import in_progress, process_of, record
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 FAMILIES = {
     "course_catalog",

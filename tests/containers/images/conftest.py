@@ -50,16 +50,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         checkout.edit(
             "deploy/pants/service.prelude", 'f"lyceum/{name}"', f'f"{repository}/{{name}}"'
         )
-        made: list[str] = []
         try:
             done = checkout.pants("package", "services::", timeout=600, BASE_IMAGE=base)
             assert done.returncode == 0, done.stderr
             images = {}
             for service in SERVICES:
-                tags = list(tags_of(checkout.root, service).values())
-                made += tags
+                tags = tags_of(checkout.root, service).values()
                 (images[service],) = (tag for tag in tags if "-" not in tag.rpartition(":")[2])
             yield Built(engine, base, checkout, images)
         finally:
-            if made:
-                engine.run("image", "rm", *made)
+            # Those of tests that built anew included.
+            listed = engine.run(
+                "image", "ls", f"--filter=reference={repository}/*",
+                "--format={{.Repository}}:{{.Tag}}",
+            )  # fmt: skip
+            if listed:
+                engine.run("image", "rm", *listed.split())

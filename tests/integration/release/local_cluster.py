@@ -151,15 +151,16 @@ def running_service(
         **definitions.target_group_attributes(arn, deregistration_delay=1)
     )
     elb.create_listener(**definitions.listener(balancer["LoadBalancerArn"], arn, port=port))
-    registered = ecs.register_task_definition(
-        **definitions.task_definition(
-            one,
-            image=image,
-            version="0.1.0",
-            variables={"CATALOG_HOST": "0.0.0.0"},
-            task_role_arn=role,
-        )
+    definition = definitions.task_definition(
+        one,
+        image=image,
+        version="0.1.0",
+        variables={"CATALOG_HOST": "0.0.0.0"},
+        task_role_arn=role,
     )
+    for container in definition["containerDefinitions"]:
+        container.pop("healthCheck", None)  # a program that these images do not have
+    registered = ecs.register_task_definition(**definition)
     ecs.create_service(
         **{
             **definitions.service(
@@ -168,14 +169,12 @@ def running_service(
                 desired_count=2,
                 target_group_arn=arn,
             ),
-            "healthCheckGracePeriodSeconds": 30,
+            "healthCheckGracePeriodSeconds": 15,
         }
     )
     deadline = time.monotonic() + 90
     while not is_steady(ecs):
-        assert time.monotonic() < deadline, ecs.describe_services(
-            cluster=definitions.CLUSTER, services=[one.name]
-        )
+        assert time.monotonic() < deadline, ended_tasks(ecs)
         time.sleep(0.2)
     try:
         yield f"http://{balancer['DNSName']}:{port}"
@@ -188,6 +187,15 @@ def is_steady(ecs: Any) -> bool:
     (service,) = answer["services"]
     (first, *others) = service["deployments"]
     return first["rolloutState"] == "COMPLETED" and not others
+
+
+def ended_tasks(ecs: Any) -> list[str]:
+    """Why tasks ended."""
+    arns = ecs.list_tasks(cluster=definitions.CLUSTER, desiredStatus="STOPPED")["taskArns"]
+    if not arns:
+        return []
+    tasks = ecs.describe_tasks(cluster=definitions.CLUSTER, tasks=arns)["tasks"]
+    return [f"{task.get('stoppedReason')}: {task['containers']}" for task in tasks]
 
 
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:

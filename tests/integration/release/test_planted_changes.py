@@ -19,6 +19,9 @@ from deploy.release._pants import Pants
 from deploy.release._services import SERVICES
 from tests.integration.release.scratch_repository import Scratch, scratch_repository
 
+# The first of them starts Pants in a scratch clone, and packages all of it; one resolves a lock.
+pytestmark = pytest.mark.timeout(900)
+
 CATALOG, CONTENT, PROGRESS = SERVICES
 ALL = frozenset(SERVICES)
 Plant = Callable[[Scratch], None]
