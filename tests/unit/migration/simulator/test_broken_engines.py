@@ -43,7 +43,7 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
         replace(SETTINGS, gate_lease=0.01, longest_request=0.1),
     ),
     "requests under way not waited for": (
-        lambda seed: storm(seed, "iterators expire", "switch books"),
+        lambda seed: storm(seed, STILL, "switch books"),
         replace(SETTINGS, gate_lease=5.0),
     ),
     "resync that leaves earlier epochs": (
