@@ -33,7 +33,7 @@ _EXAMPLES = f"""examples:
         builds on it
   {COMMAND} -- --output base.tar
         without an engine: an archive for `docker load` elsewhere
-  {COMMAND} -- --mirror http://snapshot.debian.org/archive/debian/20261101T000000Z
+  {COMMAND} -- --mirror https://mirror.example/debian
         with the packages of a day
 """
 
