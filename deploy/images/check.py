@@ -13,7 +13,7 @@ from typing import TextIO
 
 from deploy.images._checks import MEGABYTE, Goal, Report, look_at
 from deploy.images._docker import DockerError
-from deploy.images._services import PREFIXES, image_of
+from deploy.images._services import add_service_arguments, image_of, parse_with_services
 
 COMMAND = "./pantsw run deploy/images/check.py"
 
@@ -101,7 +101,6 @@ def _number(goal: Goal, value: float) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    known = tuple(PREFIXES)
     parser = argparse.ArgumentParser(
         prog="check",
         usage=f"{COMMAND} -- [SERVICE …] [options]",
@@ -110,22 +109,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("services", metavar="SERVICE", nargs="*", help=f"of {', '.join(known)}")
-    parser.add_argument("--image", metavar="REFERENCE", help="the image of the one service named")
+    add_service_arguments(parser)
     parser.add_argument(
         "--strict",
         action="store_true",
         help="fail for goals of time too: for a machine that is idle",
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON, and no progress")
-    options = parser.parse_args(arguments)
-    for service in options.services:
-        if service not in known:
-            parser.error(f"there is no service {service}; there are {', '.join(known)}")
-    if options.image and len(options.services) != 1:
-        parser.error("--image needs exactly one SERVICE")
-    options.services = options.services or list(known)
-    return options
+    return parse_with_services(parser, arguments)
 
 
 if __name__ == "__main__":

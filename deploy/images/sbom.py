@@ -15,7 +15,7 @@ from pathlib import Path
 from deploy.images._contents import read_contents
 from deploy.images._docker import DockerError, inspect_image, save_image
 from deploy.images._materials import MaterialsError, cyclonedx, is_material, read_materials
-from deploy.images._services import PREFIXES, ROOT, image_of
+from deploy.images._services import ROOT, add_service_arguments, image_of, parse_with_services
 
 COMMAND = "./pantsw run deploy/images/sbom.py"
 FOLDER = ROOT / "dist" / "sbom"
@@ -82,7 +82,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    known = tuple(PREFIXES)
     parser = argparse.ArgumentParser(
         prog="sbom",
         usage=f"{COMMAND} -- [SERVICE …] [options]",
@@ -91,19 +90,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("services", metavar="SERVICE", nargs="*", help=f"of {', '.join(known)}")
-    parser.add_argument("--image", metavar="REFERENCE", help="the image of the one service named")
+    add_service_arguments(parser)
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=FOLDER, help="where to (default: dist/sbom)"
     )
-    options = parser.parse_args(arguments)
-    for service in options.services:
-        if service not in known:
-            parser.error(f"there is no service {service}; there are {', '.join(known)}")
-    if options.image and len(options.services) != 1:
-        parser.error("--image needs exactly one SERVICE")
-    options.services = options.services or list(known)
-    return options
+    return parse_with_services(parser, arguments)
 
 
 if __name__ == "__main__":
