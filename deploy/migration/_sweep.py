@@ -12,7 +12,7 @@ from functools import partial
 
 from deploy.migration._barrier import barrier
 from deploy.migration._cells import Cells, as_it_was
-from deploy.migration._context import Context
+from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import Control, Quiet
 from deploy.migration._items import MARK, START, Item, Mark, Order, mark_of
 from deploy.migration._ports import AllOf, AnyOf, Condition, Less, Missing, Present
@@ -26,9 +26,13 @@ class NotQuietError(Exception):
     """An answer was lost, or a worker vanished, a short time ago."""
 
 
-async def pages(context: Context, table: Table) -> AsyncIterator[list[Item]]:
-    """Every item of a table, but the migration's own, a page at a time."""
+async def pages(
+    context: Context, table: Table, tell: Callable[[int], None] = lambda _: None
+) -> AsyncIterator[list[Item]]:
+    """Every item of a table, but the migration's own, a page at a time. `tell` hears how many were
+    read so far."""
     start: Item | None = None
+    count = 0
     while True:
         page = await context.patience.answer(
             partial(
@@ -36,6 +40,8 @@ async def pages(context: Context, table: Table) -> AsyncIterator[list[Item]]:
                 table, segment=0, segments=1, start=start, limit=context.settings.page,
             )
         )  # fmt: skip
+        count += len(page.items)
+        tell(count)
         yield [item for item in page.items if not table.cell(item).partition.startswith(RESERVED)]
         start = page.next
         if start is None:
@@ -51,6 +57,7 @@ async def sweep(
     *,
     wait: bool,
     only: Callable[[Cell], bool] = lambda _: True,
+    tell: Tell = silent,
 ) -> int:
     """Remove the tombstones of a table that `feed` wrote; gives how many there were.
 
@@ -59,6 +66,7 @@ async def sweep(
     cells = Cells(context, control)
     removed = 0
     while True:
+        tell(f"removing tombstones from {table.name}", removed, 0)
         found: list[tuple[Cell, Item]] = []
         async for page in pages(context, table):
             tombstones = [(table.cell(item), item) for item in page if _is_tombstone(item)]
@@ -69,7 +77,7 @@ async def sweep(
             return removed
         await barrier(context, control, feed)
         if wait:
-            await quiet.wait()
+            await quiet.wait(tell)
         elif not await quiet.observe():
             raise NotQuietError("an answer was lost or a worker vanished a short time ago")
         for cell, item in found:
@@ -85,21 +93,29 @@ def _is_tombstone(item: Item) -> bool:
 
 
 async def end_old_epochs(
-    context: Context, control: Control, table: Table, epoch: int, quiet: Quiet, *, adopt: bool
+    context: Context,
+    control: Control,
+    table: Table,
+    epoch: int,
+    quiet: Quiet,
+    *,
+    adopt: bool,
+    tell: Tell = silent,
 ) -> int:
     """After a resync's backfill: what is still of an earlier epoch has no item in the source any
     more, and becomes a tombstone. Gives how many did.
 
     `adopt`: also what has no mark, because this table was the owner before.
     """
-    await quiet.wait()
+    await quiet.wait(tell)
     cells = Cells(context, control)
     order = Order(epoch, START)
     older: list[Condition] = [Less((MARK, "e"), {"N": str(epoch)})]
     if adopt:
         older.append(AllOf((Present((table.partition,)), Missing((MARK,)))))
     ended = 0
-    async for page in pages(context, table):
+    what = f"looking in {table.name} for what is of earlier epochs"
+    async for page in pages(context, table, lambda count: tell(what, count, 0)):
         for item in page:
             cell = table.cell(item)
             mark = mark_of(item)

@@ -17,7 +17,7 @@ from typing import Final
 from deploy.migration._back import Back
 from deploy.migration._barrier import barrier
 from deploy.migration._cells import Cells, as_it_was
-from deploy.migration._context import Context
+from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import SOURCE, Control
 from deploy.migration._items import START, Item, Mark, Order, canonical, live, mark_of
 from deploy.migration._shards import Stream
@@ -64,9 +64,21 @@ class Verifier:
     """Compares one module's rows with the source."""
 
     def __init__(
-        self, context: Context, control: Control, target: Target, source: Stream, back: Stream
+        self,
+        context: Context,
+        control: Control,
+        target: Target,
+        source: Stream,
+        back: Stream,
+        *,
+        expected: int = 0,
+        tell: Tell = silent,
     ) -> None:
+        """`expected`: how many items the source has, as far as is known; `tell` hears of shares of
+        that, twice: the source is read, then the target."""
         self._context = context
+        self._expected = expected
+        self._tell = tell
         self._mapping = context.mapping
         self._control = control
         self._target = target
@@ -79,10 +91,12 @@ class Verifier:
             self._target.module, lambda module: replace(module, verification=begun, clean=False)
         )
         feed = self._streams[module.owner == SOURCE]
+        self._tell(f"verifying {self._target.module}: waiting for replication", 0, 0)
         # From here on every change that is applied is also written down.
         await barrier(self._context, self._control, feed)
         items, suspects = await self._suspects_of_source()
         rows, more = await self._suspects_of_target()
+        self._tell(f"verifying {self._target.module}: reading {len(suspects)} again", 0, 0)
         for source, cells in more.items():
             suspects.setdefault(source, set()).update(cells)
         unknown = [
@@ -149,7 +163,8 @@ class Verifier:
     async def _suspects_of_source(self) -> tuple[int, dict[Cell | None, set[Cell]]]:
         items = 0
         suspects: dict[Cell | None, set[Cell]] = {}
-        async for page in pages(self._context, self._mapping.source):
+        self._rows_expected = 0
+        async for page in pages(self._context, self._mapping.source, self._tell_source):
             wanted: dict[Cell, Item] = {}
             origin: dict[Cell, Cell] = {}
             for item in page:
@@ -157,6 +172,7 @@ class Verifier:
                 items += bool(rows)
                 wanted.update(rows)
                 origin |= dict.fromkeys(rows, self._mapping.source.cell(item))
+            self._rows_expected += len(wanted)
             found = await self._many(list(wanted))
             for cell, row in wanted.items():
                 present = live(found.get(cell))
@@ -169,7 +185,7 @@ class Verifier:
         rows = 0
         suspects: dict[Cell | None, set[Cell]] = {}
         table = self._target.table
-        async for page in pages(self._context, table):
+        async for page in pages(self._context, table, self._tell_target):
             origins: dict[Cell, Cell] = {}
             for item in page:
                 if live(item) is None:
@@ -263,6 +279,17 @@ class Verifier:
             for cell in present
             if isinstance(origin := self._mapping.origin(cell), Origin) and origin.source == source
         }
+
+    def _tell_source(self, count: int) -> None:
+        expected = max(self._expected, count)
+        what = f"verifying {self._target.module}: reading {self._mapping.source.name}"
+        self._tell(what, count, 2 * expected)
+        self._expected = expected
+
+    def _tell_target(self, count: int) -> None:
+        share = count / max(self._rows_expected, count, 1)
+        what = f"verifying {self._target.module}: reading {self._target.table.name}"
+        self._tell(what, round(self._expected * (1 + share)), 2 * self._expected)
 
     async def _get(self, source: Cell) -> Item | None:
         return await self._context.patience.answer(
