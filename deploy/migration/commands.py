@@ -339,23 +339,36 @@ class Migration:
     async def complete(self, module: str) -> None:
         """The one step without a way back: the source is no longer kept up."""
         async with self._operator(f"complete {module}"):
-            view = await self._view()
-            if view.modules[module].phase == COMPLETED:
+            await self._take_fence_away(module)
+            if not await self.may_complete(module):
                 return
-            if view.modules[module].owner != TARGET:
-                raise RefusedError(f"{module} is not switched")
             await self.control.audit("complete", module=module)
             await self.control.update_module(module, lambda row: replace(row, phase=COMPLETED))
             await remove_sentinels(self._context, self._mapping.target(module).table)
+
+    async def may_complete(self, module: str) -> bool:
+        """Whether there is anything to complete. Raises RefusedError where it may not be."""
+        found = (await self._view()).modules[module]
+        if found.phase == COMPLETED:
+            return False
+        if found.owner != TARGET:
+            raise RefusedError(f"{module} is not switched")
+        return True
+
+    async def may_cancel(self) -> None:
+        """Raises RefusedError while a module is switched."""
+        view = await self._view()
+        switched = [name for name, row in view.modules.items() if row.owner != SOURCE]
+        if switched:
+            raise RefusedError(*(f"{name} is switched: reverse it first" for name in switched))
 
     async def cancel(self) -> None:
         """End the migration and remove what it wrote in the targets. Raises RefusedError when a
         module is switched."""
         async with self._operator("cancel"):
-            view = await self._view()
-            switched = [name for name, row in view.modules.items() if row.owner != SOURCE]
-            if switched:
-                raise RefusedError(*(f"{name} is switched: reverse it first" for name in switched))
+            for target in self._mapping.targets:
+                await self._take_fence_away(target.module)
+            await self.may_cancel()
             await self.control.audit("cancel")
             await self.control.update_run(lambda run: replace(run, phase=CANCELLED))
             await self.control.disturb()  # by workers that have not heard of it
@@ -374,13 +387,10 @@ class Migration:
 
     async def _change_owner(self, name: str, owner: str) -> float | None:
         async with self._operator(f"{_COMMANDS[owner]} {name}") as hold:
+            await self._copied_view()
+            await self._take_fence_away(name)
             view = await self._copied_view()
             module = view.modules[name]
-            if module.fence:
-                # Of an operator that is gone: users wait for nothing. Its flip, should it still be
-                # on its way, is conditional on the row that this changes.
-                await self.control.update_module(name, opened)
-                module = opened(module)
             if module.owner == owner:
                 return None
             reasons = await self._reasons(view, module)
@@ -420,7 +430,7 @@ class Migration:
         if view.run.rehearsal:
             reasons.append("this is a rehearsal: nothing is switched")
         if not module.clean:
-            reasons.append(f"{module.name} was not verified, or differed")
+            reasons.append(f"{module.name} was not verified, or differed (`verify {module.name}`)")
         if module.lost:
             reasons.append(f"the position in the stream of {module.name}'s table is lost")
         reasons += [
@@ -435,6 +445,12 @@ class Migration:
             if lag > bound:
                 reasons.append(f"replication of {stream.table.name} is {round(lag)} s behind")
         return reasons
+
+    async def _take_fence_away(self, name: str) -> None:
+        """Of an operator that is gone: users wait for nothing. Its flip, should it still be on its
+        way, is conditional on the row that this changes."""
+        if (await self._view()).modules[name].fence:
+            await self.control.update_module(name, opened)
 
     async def _fence(self, name: str, phase: str) -> tuple[Row, Module]:
         """Fence a module; an earlier fence, of an operator that is gone, is replaced."""
