@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 
 import pytest
 
 from deploy.migration import migrate
+from deploy.migration._context import Settings
 from deploy.migration._control import Control
 from deploy.migration._items import MARK, MAX_ITEM_BYTES, Item
 from deploy.migration._perform import COMMANDS
+from deploy.migration._settings import BOUNDS
 from deploy.migration.mapping import Cell
 from tests.unit.migration.command_line import Terminal, book
 from tests.unit.migration.simulator.library import MONOLITH
@@ -55,15 +58,14 @@ def test_all_that_is_wrong_is_told_at_once(
         "start", *EXAMPLE, "--table", "sauce=ketchup", "--table", "monolith", "--set", "lease=soon",
         "--set", "speed=1", "--set", "segments=0", "--set", "settle=10",
     ]  # fmt: skip
+    names = ", ".join(one.name for one in fields(Settings))
     assert migrate.main(given) == 2
     assert capsys.readouterr().err.splitlines() == [
         "migrate.py: --table 'monolith' is not NAME=TABLE, such as source=monolith",
         "migrate.py: --table sauce=…: the mapping has no such table; it has control, source,"
         " course_catalog, content_delivery, progress_tracking",
         "migrate.py: --set 'lease=soon': is not a number from 1 to 600",
-        "migrate.py: --set 'speed=1': there is no 'speed'; there are segments, page, batch,"
-        " concurrency, poll, discover, lease, settle, gate_lease, longest_request, fence,"
-        " most_unread, max_lag, units_per_second, max_lag_to_switch",
+        f"migrate.py: --set 'speed=1': there is no 'speed'; there are {names}",
         "migrate.py: --set 'segments=0': is not a whole number from 1 to 1000",
         "migrate.py: --set settle=10: AWS carries out a request up to 300 s after it was signed;"
         " less is for --local alone",
@@ -74,6 +76,12 @@ def test_all_that_is_wrong_is_told_at_once(
         " --monolith starts one)",
         "migrate.py: --mapping no.such: ModuleNotFoundError: No module named 'no'",
     ]
+
+
+def test_every_setting_can_be_said_and_has_bounds() -> None:
+    assert {one.name for one in fields(Settings)} == BOUNDS.keys()
+    for name, (low, high) in BOUNDS.items():
+        assert low <= getattr(Settings(), name) <= high
 
 
 @pytest.mark.parametrize(
@@ -351,7 +359,7 @@ async def test_a_plan_says_what_the_mapping_means_and_what_it_takes(terminal: Te
         "  user                  0  nobody's: users stay",
         "Books: 1,200 rows, 0.1 MB, the largest 111 bytes",
         "Shelves: 0 rows, 0.0 MB, the largest 0 bytes",
-        "capacity   Monolith: 11 read units; 1000 a second are what the copy may take",
+        "capacity   Monolith: 9 read units; 1000 a second are what the copy may take",
         "capacity   Books: 1,200 write units; 1000 a second are what the copy may take",
         "capacity   Shelves: 0 write units; 1000 a second are what the copy may take",
         "time       about 2 s for the copy: 1 worker of 500 rows a second",
