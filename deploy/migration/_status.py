@@ -78,7 +78,7 @@ class Speed:
             self._seen.clear()
             return 0.0
         self._seen.append((found.clock, progress.items))
-        while found.clock - self._seen[0][0] > _WINDOW_SECONDS:
+        while len(self._seen) > 2 and found.clock - self._seen[0][0] > _WINDOW_SECONDS:
             self._seen.popleft()
         began, items = self._seen[0]
         elapsed = found.clock - began
