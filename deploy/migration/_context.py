@@ -61,6 +61,9 @@ class Settings:
     units_per_second: float = 1_000.0
     """Units that the copy takes of the source, and of each target, all workers together."""
     max_lag_to_switch: float = 1.0
+    touched_to_switch: int = 100
+    """A switch fences once no more items were touched since they were last compared; more are
+    compared before the fence, again and again, while users notice nothing."""
 
 
 class Patience:

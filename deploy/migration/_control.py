@@ -14,7 +14,7 @@ was read, so of two processes one is first, and a request that lands late change
 | `quarantine#<key>` | what could not be placed, and writes where nobody should write |
 | `audit#<number>` | what was done, by whom; each with the hash of the one before |
 | `operator` | the lease of whoever gives a command, which one, and since when |
-| `settings`, `doing`, `worker#<name>` | of the command line (`_settings.py`, `_presence.py`) |
+| `settings`, `doing#<name>`, `worker#<name>` | of the command line (`_settings.py`, `_presence.py`) |
 """
 
 from __future__ import annotations

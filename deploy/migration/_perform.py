@@ -6,6 +6,7 @@ Owns the words and the exit codes. What is safe is the engine's business (`comma
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -369,9 +370,16 @@ async def _change_owner(run: Session, owner: str) -> int:
             f" {settings.gate_lease + settings.longest_request:g} s, at most {settings.fence:g} s",
         )
         return DONE
-    change = run.migration.switch if owner == TARGET else run.migration.reverse
     began = run.context.clock()
-    pause = await run.doing_it(_worked(run, change(name)))
+
+    async def change() -> float | None:
+        if run.options.work:
+            await _caught_up(run)
+        if owner == TARGET:
+            return await run.migration.switch(name)
+        return await run.migration.reverse(name)
+
+    pause = await run.doing_it(_worked(run, change()))
     if pause is None:
         return _say_done_already(run, event, name, table)
     run.report.came_out(
@@ -388,6 +396,17 @@ async def _change_owner(run: Session, owner: str) -> int:
     return DONE
 
 
+async def _caught_up(run: Session) -> None:
+    """A worker that has just begun reads what nobody has read: the switch would be refused."""
+    while True:
+        lags = (await run.migration.progress()).lags
+        behind = max(lags.values())
+        if behind <= run.context.settings.max_lag_to_switch:
+            return
+        run.tell("the worker catches up", 0, 0)
+        await run.context.sleep(run.context.settings.poll)
+
+
 def _say_done_already(run: Session, event: str, name: str, table: str) -> int:
     run.report.came_out(
         event, f"{name}: {table} is its owner already", {"module": name, "wasDone": True}
@@ -399,6 +418,7 @@ async def complete(run: Session) -> int:
     """No way back any more."""
     name = run.options.module
     if run.options.dry_run:
+        await run.migration.may_complete(name)
         return await _would_after_look(run, f"give up the way back of {name}")
     await run.doing_it(run.migration.complete(name))
     run.report.came_out(
@@ -410,6 +430,7 @@ async def complete(run: Session) -> int:
 async def cancel(run: Session) -> int:
     """Nothing is left of it."""
     if run.options.dry_run:
+        await run.migration.may_cancel()
         return await _would_after_look(
             run, "end the migration, and remove what it wrote in the targets"
         )
@@ -473,12 +494,18 @@ async def audit(run: Session) -> int:
     except ValueError as error:
         run.report.can_not(str(error))
         return FAILED
-    for entry in log:
+    for number, entry in enumerate(log):
         at = datetime.fromtimestamp(float(entry["at"]), UTC)
         run.report.came_out(
             "auditEntry",
             f"{at:%Y-%m-%d %H:%M:%S} UTC  {entry['event']:10} {entry['details']}  {entry['by']}",
-            dict(entry),
+            {
+                "number": number,
+                "writtenAt": at.isoformat(),
+                "by": entry["by"],
+                "what": entry["event"],
+                "details": json.loads(entry["details"]),
+            },
         )
     return DONE
 
@@ -582,7 +609,9 @@ def _then_next(act: Callable[[Session], Awaitable[int]]) -> Callable[[Session], 
     async def acted(run: Session) -> int:
         await run.use_kept_settings()
         code = await act(run)
-        if code == DONE:
+        if code == DONE and run.options.dry_run:
+            run.report.next_step("the same without --dry-run")
+        elif code == DONE:
             await run.say_next()
         return code
 

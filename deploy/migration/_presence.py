@@ -1,6 +1,6 @@
 """Who is there and what they are doing, for whoever looks: rows of the control table.
 
-Owns `worker#<name>` and `doing`. Nothing is decided by them: leases decide.
+Owns `worker#<name>` and `doing#<name>`. Nothing is decided by them: leases decide.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from deploy.migration._context import Context
 from deploy.migration._control import ConflictError, Control, Row
 
 EVERY_SECONDS: Final = 2.0
-_DOING: Final = "doing"
+_DOING: Final = "doing#"
 _WORKER: Final = "worker#"
 _FORGOTTEN_SECONDS: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class Doing:
-    """What the operator's command is at: so much of so much (0 where nobody knows)."""
+    """What the operator's command is at: so much of so much (0 where nobody knows). `at`: when that
+    was last said."""
 
     by: str = ""
     command: str = ""
@@ -49,7 +50,7 @@ class Presence:
     async def worker(self) -> None:
         """Say that this worker works."""
         key, since = f"{_WORKER}{self._context.name}", self._context.wall()
-        await self._forget()
+        await self._forget(_WORKER)
         while True:
             now = self._context.wall()
             await self._control.update(key, lambda _, now=now: {"at": now, "since": since})  # type: ignore[misc]
@@ -60,25 +61,31 @@ class Presence:
         await self._remove(await self._control.read(f"{_WORKER}{self._context.name}"))
 
     async def command(self, read: Callable[[], Doing | None]) -> None:
-        """Say what `read` gives, as often as it changes."""
-        said: Doing | None = None
+        """Say what `read` gives."""
+        await self._forget(_DOING)
         while True:
             doing = read()
-            if doing is not None and doing != said:
+            if doing is not None:
                 values = vars(doing) | {"at": self._context.wall(), "by": self._context.name}
-                await self._control.update(_DOING, lambda _, values=values: values)  # type: ignore[misc]
-                said = doing
+                key = f"{_DOING}{self._context.name}"
+                await self._control.update(key, lambda _, values=values: values)  # type: ignore[misc]
             await self._context.sleep(EVERY_SECONDS)
+
+    async def command_ended(self) -> None:
+        """Say nothing more."""
+        await self._remove(await self._control.read(f"{_DOING}{self._context.name}"))
 
     async def doing(self) -> Doing | None:
         """What the operator that holds the lease is doing; None where nobody does."""
         operator = await self._control.read("operator")
         if operator is None or not operator.values["owner"]:
             return None
-        row = await self._control.read(_DOING)
-        if row is None or row.values["by"] != operator.values["owner"]:
+        row = await self._control.read(f"{_DOING}{operator.values['owner']}")
+        if row is None:
             return Doing(
-                by=str(operator.values["owner"]), command=str(operator.values.get("command", ""))
+                by=str(operator.values["owner"]),
+                command=str(operator.values.get("command", "")),
+                at=float(operator.values.get("since", 0.0)),
             )
         return Doing(**row.values)
 
@@ -92,9 +99,9 @@ class Presence:
             if now - row.values["at"] <= silence
         ]
 
-    async def _forget(self) -> None:
-        """Workers that were killed leave a row behind."""
-        for row in await self._control.rows(_WORKER):
+    async def _forget(self, prefix: str) -> None:
+        """Those that were killed leave a row behind."""
+        for row in await self._control.rows(prefix):
             if self._context.wall() - row.values["at"] > _FORGOTTEN_SECONDS:
                 await self._remove(row)
 

@@ -15,13 +15,18 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from deploy.migration._context import Context, Settings
 from deploy.migration._control import Control
-from deploy.migration._ports import Database, DeniedError, Throttled, Unanswered
+from deploy.migration._ports import (
+    Database,
+    DeniedError,
+    Throttled,
+    Unanswered,
+)
 from deploy.migration._presence import Doing, Presence
 from deploy.migration._report import COMMAND, Report
 from deploy.migration._settings import kept, parse
@@ -94,6 +99,7 @@ class Session:
         """Do it, tell others what is being done, and work beside it where `--work` was given."""
         async with AsyncExitStack() as stack:
             presence = Presence(self.context, self.migration.control)
+            stack.push_async_callback(_only_told, presence.command_ended())
             telling = asyncio.create_task(presence.command(lambda: self.doing))
             stack.push_async_callback(_ended, telling)
             if not getattr(self.options, "work", False):
@@ -102,9 +108,8 @@ class Session:
             acting = asyncio.ensure_future(act)
             try:
                 await asyncio.wait({acting, worker}, return_when=asyncio.FIRST_COMPLETED)
-                if not acting.done():
-                    acting.cancel()
-                    await worker  # raises what ended it
+                if worker.done():
+                    await worker  # raises what ended it; one that has heard of a `cancel` ends well
                 return await acting
             finally:
                 if not acting.done():
@@ -134,7 +139,7 @@ async def shown(context: Context, control: Control) -> AsyncIterator[None]:
         yield
     finally:
         await _ended(showing)
-        await presence.worker_left()
+        await _only_told(presence.worker_left())
 
 
 async def stopped(running: asyncio.Task[None]) -> None:
@@ -142,6 +147,12 @@ async def stopped(running: asyncio.Task[None]) -> None:
     await asyncio.wait({running}, timeout=_WORKER_STOPS_WITHIN_SECONDS)
     running.cancel()
     await asyncio.wait({running})
+
+
+async def _only_told(telling: Awaitable[None]) -> None:
+    """What is only told fails in silence: it must not take the place of what really happened."""
+    with suppress(Exception):
+        await telling
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

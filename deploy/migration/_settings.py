@@ -21,7 +21,7 @@ LOCAL: Final = {"settle": 2.0, "lease": 5.0}
 SIGNATURE_SECONDS: Final = 300.0
 """For so long AWS takes a signed request."""
 
-_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "segments": (1, 1_000),
     "page": (1, 1_000),
     "batch": (1, 1_000),
@@ -37,6 +37,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "max_lag": (1, 36_000),
     "units_per_second": (1, 1_000_000),
     "max_lag_to_switch": (0, 600),
+    "touched_to_switch": (0, 100_000),
 }
 
 
@@ -50,7 +51,7 @@ def parse(given: Sequence[str], *, is_local: bool) -> tuple[Settings, list[str]]
         if name not in known:
             problems.append(f"--set {one!r}: there is no {name!r}; there are {', '.join(known)}")
             continue
-        low, high = _BOUNDS[name]
+        low, high = BOUNDS[name]
         is_count = isinstance(known[name].default, int)
         try:
             value = int(text) if is_count else float(text)

@@ -78,7 +78,7 @@ class Speed:
             self._seen.clear()
             return 0.0
         self._seen.append((found.clock, progress.items))
-        while found.clock - self._seen[0][0] > _WINDOW_SECONDS:
+        while len(self._seen) > 2 and found.clock - self._seen[0][0] > _WINDOW_SECONDS:
             self._seen.popleft()
         began, items = self._seen[0]
         elapsed = found.clock - began
@@ -98,9 +98,11 @@ def lines(found: Look, context: Context, speed: float) -> list[str]:
     said = [f"{mapping.source.name} → {names}: {what}, {_counted(len(found.workers), 'worker')}"]
     if progress.phase == POSITION_LOST:
         said.append(f"lost    {progress.run.lost}")
+    if progress.phase == CANCELLED:
+        return said
     said += [*_copy_lines(progress, speed), *_lag_lines(progress, context)]
     if found.doing is not None:
-        said.append(_doing_line(found.doing))
+        said.append(_doing_line(found.doing, found.wall, context.settings.lease))
     width = max(len(module.name) for module in progress.modules)
     for module in progress.modules:
         said.append(f"module  {module.name:{width}}  {_state(module, context)}")
@@ -138,14 +140,17 @@ def _lag_lines(progress: Progress, context: Context) -> list[str]:
     return [line, *others]
 
 
-def _doing_line(doing: Doing) -> str:
+def _doing_line(doing: Doing, now: float, lease: float) -> str:
     name = "verify" if doing.command.startswith("verify") else "at work"
     share = (
         f"{bar(doing.done / doing.total)} {int(doing.done / doing.total * 100):3}%  "
         if (doing.total)
         else ""
     )
-    return f"{name:7} {share}{doing.what or doing.command} ({doing.by})"
+    who = doing.by
+    if now - doing.at > lease:
+        who += f", not heard of for {round(now - doing.at):,} s: the next command takes its place"
+    return f"{name:7} {share}{doing.what or doing.command} ({who})"
 
 
 def _state(module: Module, context: Context) -> str:
@@ -219,7 +224,7 @@ def next_steps(found: Look, command: Callable[[str], str]) -> list[str]:
         return [*steps, command("rehearse")]
     if progress.phase == POSITION_LOST or any(module.lost for module in progress.modules):
         return [*steps, command("resync")]
-    if progress.phase == "PAUSED":
+    if progress.run.paused and progress.phase != RUNNING:
         return [*steps, command("resume")]
     if progress.phase in (REPLICATING, COPYING):
         return [*steps, command("copy")]

@@ -7,7 +7,7 @@ nobody waits for (quiet). It is removed on the condition that it still is what w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from deploy.migration._barrier import barrier
@@ -55,39 +55,57 @@ async def sweep(
     feed: Stream,
     quiet: Quiet,
     *,
-    wait: bool,
     only: Callable[[Cell], bool] = lambda _: True,
     tell: Tell = silent,
 ) -> int:
-    """Remove the tombstones of a table that `feed` wrote; gives how many there were.
+    """Remove the tombstones of a table that `feed` wrote, once it is quiet; gives how many there were.
 
-    The backfill must have drained. Without `wait` raises NotQuietError when it is not quiet now.
+    The backfill must have drained.
     """
-    cells = Cells(context, control)
     removed = 0
     while True:
         tell(f"removing tombstones from {table.name}", removed, 0)
         found: list[tuple[Cell, Item]] = []
         async for page in pages(context, table):
-            tombstones = [(table.cell(item), item) for item in page if _is_tombstone(item)]
+            tombstones = [(table.cell(item), item) for item in page if is_tombstone(item)]
             found += [(cell, item) for cell, item in tombstones if only(cell)]
             if len(found) >= _MOST_AT_ONCE:
                 break
-        if not found:
-            return removed
-        await barrier(context, control, feed)
-        if wait:
-            await quiet.wait(tell)
-        elif not await quiet.observe():
-            raise NotQuietError("an answer was lost or a worker vanished a short time ago")
-        for cell, item in found:
-            removed += await cells.remove(table, cell, as_it_was(table, item))
-        if wait and len(found) < _MOST_AT_ONCE:
-            # Where deletions go on there are always new ones; those wait for the fence.
+        removed += await remove_tombstones(context, control, table, found, feed, quiet, tell=tell)
+        if len(found) < _MOST_AT_ONCE:
+            # Where deletions go on there are always new ones; those are touched, and go when what
+            # was touched is compared.
             return removed
 
 
-def _is_tombstone(item: Item) -> bool:
+async def remove_tombstones(
+    context: Context,
+    control: Control,
+    table: Table,
+    found: Sequence[tuple[Cell, Item]],
+    feed: Stream,
+    quiet: Quiet,
+    *,
+    wait: bool = True,
+    tell: Tell = silent,
+) -> int:
+    """Remove tombstones that were just seen; gives how many went.
+
+    The backfill must have drained. Without `wait` raises NotQuietError when it is not quiet now.
+    """
+    if not found:
+        return 0
+    await barrier(context, control, feed)
+    if wait:
+        await quiet.wait(tell)
+    elif not await quiet.observe():
+        raise NotQuietError("an answer was lost or a worker vanished a short time ago")
+    cells = Cells(context, control)
+    return sum([await cells.remove(table, cell, as_it_was(table, item)) for cell, item in found])
+
+
+def is_tombstone(item: Item) -> bool:
+    """Whether it is the migration's word that nothing stands there."""
     mark = mark_of(item)
     return mark is not None and mark.tombstone
 

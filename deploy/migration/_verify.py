@@ -19,10 +19,14 @@ from deploy.migration._barrier import barrier
 from deploy.migration._cells import Cells, as_it_was
 from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import SOURCE, Control
+from deploy.migration._forward import together
 from deploy.migration._items import START, Item, Mark, Order, canonical, live, mark_of
 from deploy.migration._shards import Stream
 from deploy.migration._sweep import pages
 from deploy.migration.mapping import Cell, MappingError, Origin, Stays, Target
+
+Standing = Mapping[Cell, Mapping[Cell, Item]]
+"""By source cell and cell of the target: the rows with their marks."""
 
 MAX_SUSPECTS: Final = 10_000
 _AT_ONE_MOMENT: Final = 99
@@ -115,12 +119,37 @@ class Verifier:
         )
         return found
 
-    async def compare(self, sources: Iterable[Cell]) -> list[Difference]:
-        """These source items as they stand now; meant for when everything stands still."""
-        found: list[Difference] = []
-        for source in sources:
-            found += await self._differences(source, await self._present(source)) or ()
+    async def standing(self, sources: Iterable[Cell]) -> Standing:
+        """What stands in the cells of these source items' rows, tombstones too."""
+        found: dict[Cell, Mapping[Cell, Item]] = {}
+
+        async def look(source: Cell) -> None:
+            found[source] = await self._standing(source)
+
+        concurrency = self._context.settings.concurrency
+        await together([look(source) for source in sources], concurrency)
         return found
+
+    async def compare(self, standing: Standing) -> list[Difference]:
+        """These source items as they stand now; meant for when everything stands still."""
+        found: dict[Cell, tuple[Difference, ...]] = {}
+
+        async def look(source: Cell) -> None:
+            found[source] = await self._differences(source, set(standing[source])) or ()
+
+        await together([look(source) for source in standing], self._context.settings.concurrency)
+        return [difference for source in standing for difference in found[source]]
+
+    async def compare_moving(
+        self, standing: Standing, feed: Stream, since: str
+    ) -> list[Difference]:
+        """As `compare`, while everything moves: what is touched again is left for the next time.
+
+        `since` names the verification that began before the call.
+        """
+        suspects = {source: set(cells) for source, cells in standing.items()}
+        differences, _ = await self._settle(suspects, feed, since)
+        return differences
 
     async def repair(self, differences: Iterable[Difference]) -> int:
         """Make the follower as the owner is, where it differs; gives how many cells were written.
@@ -266,17 +295,17 @@ class Verifier:
             if (difference := _compare(source, cell, wanted.get(cell), live(row))) is not None
         )
 
-    async def _present(self, source: Cell) -> set[Cell]:
-        """The cells in which rows of a source item stand, also of one that is gone."""
+    async def _standing(self, source: Cell) -> Mapping[Cell, Item]:
+        """What stands in the cells of a source item's rows, also of one that is gone."""
         back = Back(self._context, self._control, Cells(self._context, self._control), self._target)
-        present: set[Cell] = set()
+        present: dict[Cell, Item] = {}
         for rule in self._mapping.rules:
             if rule.target == self._target and self._mapping.is_like(rule, source):
-                rows = await back.rows(rule, source)
-                present |= {self._target.table.cell(row) for row in rows}
+                for row in await back.standing(rule, source):
+                    present[self._target.table.cell(row)] = row
         return {
-            cell
-            for cell in present
+            cell: row
+            for cell, row in present.items()
             if isinstance(origin := self._mapping.origin(cell), Origin) and origin.source == source
         }
 

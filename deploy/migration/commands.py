@@ -45,9 +45,16 @@ from deploy.migration._control import (
 from deploy.migration._copy import prefix
 from deploy.migration._items import MARK, live, mark_of
 from deploy.migration._shards import Stream
-from deploy.migration._sweep import NotQuietError, end_old_epochs, pages, sweep
+from deploy.migration._sweep import (
+    NotQuietError,
+    end_old_epochs,
+    is_tombstone,
+    pages,
+    remove_tombstones,
+    sweep,
+)
 from deploy.migration._tables import check_tables
-from deploy.migration._verify import Verification, Verifier
+from deploy.migration._verify import Standing, Verification, Verifier
 from deploy.migration.gate import opened
 from deploy.migration.mapping import Cell, Origin, Target
 from deploy.migration.planning import Survey, check_mapping, survey_table
@@ -68,6 +75,9 @@ class BadInputError(RefusedError):
 class AbortedError(Exception):
     """A switch that was begun was given up; the owner is as before and the fence is gone."""
 
+
+_ROUNDS = 5
+"""Where so much is written that each leaves as much, the fence comes after these."""
 
 _COMMANDS = {TARGET: "switch", SOURCE: "reverse"}
 _UNDER_WAY = {
@@ -339,23 +349,36 @@ class Migration:
     async def complete(self, module: str) -> None:
         """The one step without a way back: the source is no longer kept up."""
         async with self._operator(f"complete {module}"):
-            view = await self._view()
-            if view.modules[module].phase == COMPLETED:
+            await self._take_fence_away(module)
+            if not await self.may_complete(module):
                 return
-            if view.modules[module].owner != TARGET:
-                raise RefusedError(f"{module} is not switched")
             await self.control.audit("complete", module=module)
             await self.control.update_module(module, lambda row: replace(row, phase=COMPLETED))
             await remove_sentinels(self._context, self._mapping.target(module).table)
+
+    async def may_complete(self, module: str) -> bool:
+        """Whether there is anything to complete. Raises RefusedError where it may not be."""
+        found = (await self._view()).modules[module]
+        if found.phase == COMPLETED:
+            return False
+        if found.owner != TARGET:
+            raise RefusedError(f"{module} is not switched")
+        return True
+
+    async def may_cancel(self) -> None:
+        """Raises RefusedError while a module is switched."""
+        view = await self._view()
+        switched = [name for name, row in view.modules.items() if row.owner != SOURCE]
+        if switched:
+            raise RefusedError(*(f"{name} is switched: reverse it first" for name in switched))
 
     async def cancel(self) -> None:
         """End the migration and remove what it wrote in the targets. Raises RefusedError when a
         module is switched."""
         async with self._operator("cancel"):
-            view = await self._view()
-            switched = [name for name, row in view.modules.items() if row.owner != SOURCE]
-            if switched:
-                raise RefusedError(*(f"{name} is switched: reverse it first" for name in switched))
+            for target in self._mapping.targets:
+                await self._take_fence_away(target.module)
+            await self.may_cancel()
             await self.control.audit("cancel")
             await self.control.update_run(lambda run: replace(run, phase=CANCELLED))
             await self.control.disturb()  # by workers that have not heard of it
@@ -374,22 +397,20 @@ class Migration:
 
     async def _change_owner(self, name: str, owner: str) -> float | None:
         async with self._operator(f"{_COMMANDS[owner]} {name}") as hold:
+            await self._copied_view()
+            await self._take_fence_away(name)
             view = await self._copied_view()
             module = view.modules[name]
-            if module.fence:
-                # Of an operator that is gone: users wait for nothing. Its flip, should it still be
-                # on its way, is conditional on the row that this changes.
-                await self.control.update_module(name, opened)
-                module = opened(module)
             if module.owner == owner:
                 return None
             reasons = await self._reasons(view, module)
             if reasons:
                 raise RefusedError(*reasons)
             feed, follower = self._follower(view, module)
-            await self._sweep(name, follower, feed, wait=True)
             if not await self._quiet.observe():
                 await self._quiet.wait(self._tell)
+            await self._sweep(name, follower, feed)
+            await self._compare_touched(view, name, feed, follower)
             hold.check()
             await self.control.audit("fence", module=name, to=owner)
             fenced_at = self._context.clock()
@@ -420,7 +441,7 @@ class Migration:
         if view.run.rehearsal:
             reasons.append("this is a rehearsal: nothing is switched")
         if not module.clean:
-            reasons.append(f"{module.name} was not verified, or differed")
+            reasons.append(f"{module.name} was not verified, or differed (`verify {module.name}`)")
         if module.lost:
             reasons.append(f"the position in the stream of {module.name}'s table is lost")
         reasons += [
@@ -435,6 +456,12 @@ class Migration:
             if lag > bound:
                 reasons.append(f"replication of {stream.table.name} is {round(lag)} s behind")
         return reasons
+
+    async def _take_fence_away(self, name: str) -> None:
+        """Of an operator that is gone: users wait for nothing. Its flip, should it still be on its
+        way, is conditional on the row that this changes."""
+        if (await self._view()).modules[name].fence:
+            await self.control.update_module(name, opened)
 
     async def _fence(self, name: str, phase: str) -> tuple[Row, Module]:
         """Fence a module; an earlier fence, of an operator that is gone, is replaced."""
@@ -460,14 +487,72 @@ class Migration:
             await barrier(self._context, self.control, feed)
         touched = await self.control.all_touched(module.verification)
         self._tell(f"requests wait; {len(touched)} touched items are compared", 0, 0)
-        differences = await self._verifier(view, module.name).compare(touched)
+        verifier = self._verifier(view, module.name)
+        standing = await verifier.standing(touched)
+        differences = await verifier.compare(standing)
         if differences:
             raise AbortedError("; ".join(map(str, differences[:5])))
-        await self._sweep(module.name, follower, feed, wait=False)
+        async with asyncio.timeout(settings.fence):
+            await self._remove_tombstones(standing, feed, follower, wait=False)
         if not await self._quiet.observe():
             raise NotQuietError("an answer was lost or a worker vanished a short time ago")
         if await self.control.rows(QUARANTINE):
             raise AbortedError("a key went into quarantine")
+
+    async def _compare_touched(
+        self, view: View, name: str, feed: Stream, follower: Target | None
+    ) -> None:
+        """Compare what was touched since the verification, as often as that is much: behind the
+        fence it would make users wait. Raises RefusedError where something differs."""
+        for _ in range(_ROUNDS):
+            _, module = await self.control.module(name)
+            touched = await self.control.all_touched(module.verification)
+            if len(touched) <= self._context.settings.touched_to_switch:
+                return
+            begun = self._context.token()
+            # Should this process die, what was touched under the old name was not compared.
+            await self.control.update_module(
+                name,
+                lambda row, begun=begun: replace(row, verification=begun, clean=False),  # type: ignore[misc]
+            )
+            await barrier(self._context, self.control, feed)
+            touched |= await self.control.all_touched(module.verification)
+            self._tell(f"comparing {len(touched)} items that were touched since", 0, 0)
+            verifier = self._verifier(view, name)
+            standing = await verifier.standing(touched)
+            differences = await verifier.compare_moving(standing, feed, begun)
+            if differences:
+                raise RefusedError(*map(str, differences[:5]))
+            await self._remove_tombstones(standing, feed, follower, wait=True)
+            await self.control.update_module(
+                name,
+                lambda row, begun=begun: (  # type: ignore[misc]
+                    replace(row, clean=True) if row.verification == begun else row
+                ),
+            )
+
+    async def _remove_tombstones(
+        self, standing: Standing, feed: Stream, follower: Target | None, *, wait: bool
+    ) -> None:
+        """Those of the follower in these cells."""
+        if follower is not None:
+            table = follower.table
+            items = [entry for rows in standing.values() for entry in rows.items()]
+        else:
+            table = self._mapping.source
+            items = []
+            cells = list(standing)
+            for start in range(0, len(cells), 100):
+                chunk = cells[start : start + 100]
+                found = await self._context.patience.answer(
+                    partial(self._context.database.get_many, table, chunk)
+                )
+                items += found.items()
+        tombstones = [(cell, item) for cell, item in items if is_tombstone(item)]
+        await remove_tombstones(
+            self._context, self.control, table, tombstones, feed, self._quiet, wait=wait,
+            tell=self._tell,
+        )  # fmt: skip
 
     async def _flip(self, fenced: tuple[Row, Module], owner: str) -> None:
         """Change the owner if the fence still stands. Raises ConflictError."""
@@ -496,7 +581,7 @@ class Migration:
             return self._source(view), self._mapping.target(module.name)
         return self._back(view, module.name), None
 
-    async def _sweep(self, module: str, target: Target | None, feed: Stream, *, wait: bool) -> None:
+    async def _sweep(self, module: str, target: Target | None, feed: Stream) -> None:
         """The follower's tombstones; of the source those that this module's table feeds."""
         table = self._mapping.source if target is None else target.table
         rules = [rule for rule in self._mapping.rules if rule.target.module == module]
@@ -505,9 +590,8 @@ class Migration:
             return target is not None or any(self._mapping.is_like(rule, cell) for rule in rules)
 
         await sweep(
-            self._context, self.control, table, feed, self._quiet, wait=wait, only=only,
-            tell=self._tell,
-        )  # fmt: skip
+            self._context, self.control, table, feed, self._quiet, only=only, tell=self._tell
+        )
 
     async def _resync_back(self, target: Target) -> None:
         """A new epoch of a module's way back: every item is brought up to date once."""

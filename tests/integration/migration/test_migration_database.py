@@ -110,7 +110,11 @@ async def test_a_stream_is_read_from_its_beginning_and_from_behind_a_record(
     await create(dynamodb, table)
     facts = await sut.describe(table)
     assert facts is not None
-    assert (facts.stream, facts.key, facts.write_units) == ("NEW_AND_OLD_IMAGES", ["pk", "sk"], None)
+    assert (facts.stream, facts.key, facts.write_units) == (
+        "NEW_AND_OLD_IMAGES",
+        ["pk", "sk"],
+        None,
+    )
     one, two = (marshal({"pk": "a", "sk": "b", "v": value}) for value in (1, 2))
     await sut.put(table, one)
     await sut.put(table, two)

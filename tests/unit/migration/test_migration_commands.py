@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import wraps
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,9 @@ from deploy.migration._context import Context, Settings
 from deploy.migration._control import SOURCE, TARGET, Control
 from deploy.migration._copy import Pace
 from deploy.migration._items import MARK, Item, Mark, Order, live, marked, padded
-from deploy.migration._ports import Equal, Missing
+from deploy.migration._ports import Equal, Missing, Page
+from deploy.migration._sweep import is_tombstone
+from deploy.migration._verify import Difference, Verifier
 from deploy.migration.commands import BadInputError, Migration, RefusedError
 from deploy.migration.gate import Gate
 from deploy.migration.mapping import Cell
@@ -69,16 +73,16 @@ def cell(name: str) -> Cell:
     return Cell("Books", name, None)
 
 
-def played(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+def played(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """The test in virtual time."""
 
-    def in_virtual_time() -> None:
+    @wraps(test)
+    def in_virtual_time(**fixtures: object) -> None:
         async def main() -> None:
-            await test()
+            await test(**fixtures)
 
         run(main())
 
-    in_virtual_time.__name__ = getattr(test, "__name__", "test")
     return in_virtual_time
 
 
@@ -151,6 +155,54 @@ async def test_what_lag_explains_is_no_difference() -> None:
     for _ in range(3):
         assert (await migration.verify("books")).differences == ()
     await writing
+
+
+@played
+async def test_behind_the_fence_only_what_was_touched_of_late_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform = Platform()
+    for number in range(200):
+        platform.monolith.write(MONOLITH.cell(book(f"b{number}")), book(f"b{number}"))
+    migration = await platform.running()
+    await migration.verify("books")
+    gate = Gate(platform.context())
+    compared: list[int] = []
+    compare, scan = Verifier.compare_moving, SimulatedDatabase.scan
+
+    async def counted(self: Verifier, standing: Any, *rest: Any) -> list[Difference]:
+        compared.append(len(standing))
+        return await compare(self, standing, *rest)
+
+    async def watched(self: SimulatedDatabase, *arguments: Any, **named: Any) -> Page:
+        _, module = await migration.control.module("books")
+        assert not module.fence, "a table is read whole while users wait"
+        return await scan(self, *arguments, **named)
+
+    monkeypatch.setattr(Verifier, "compare_moving", counted)
+    monkeypatch.setattr(SimulatedDatabase, "scan", watched)
+    switched = False
+
+    async def use() -> None:
+        number = 0
+        while not switched:
+            number += 1
+            name = f"b{number % 200}"
+            async with gate.enter("books") as owner:
+                if owner == SOURCE:
+                    item = None if number % 3 == 0 else book(name, str(number))
+                    platform.monolith.write(MONOLITH.cell(book(name)), item)
+            await asyncio.sleep(0.03)
+
+    using = asyncio.get_running_loop().create_task(use())
+    await asyncio.sleep(5)
+    await migration.switch("books")
+    switched = True
+    await using
+    assert len(compared) >= 2
+    assert compared == sorted(compared, reverse=True)  # each leaves less
+    assert not any(is_tombstone(item) for item in platform.books.items.values())
+    assert await migration.control.rows("quarantine#") == []
 
 
 @played
