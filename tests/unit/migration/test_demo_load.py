@@ -285,7 +285,8 @@ async def test_a_write_that_was_acknowledged_and_is_undone_is_found() -> None:
 
     def undo(apis: Apis) -> None:
         where, key, before = apis.changed[-1] if apis.changed else ({}, "", {})
-        if not planted and where is apis.courses and before["version"] > 1:
+        # Of one that its author reads again at once.
+        if not planted and before.get("slug", "").startswith("demo"):
             planted.append(key)
             where[key] = {**before, "version": before["version"] + 1}
 
