@@ -59,6 +59,16 @@ class Worker:
         self._ended: set[str] = set()
         self._stopping = False
 
+    @property
+    def work(self) -> tuple[str, ...]:
+        """The keys of what it works on."""
+        return tuple(sorted(self._working))
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which replication is behind, as it last saw it."""
+        return self._pace.lag
+
     def stop(self) -> None:
         """Let `run` end once everything that is held was given back."""
         self._stopping = True
@@ -91,7 +101,7 @@ class Worker:
                 await self._discover(source, rows)
                 await self._begin_copy(source, view, rows)
                 known = source.among(rows)
-                self._pace.lag = max((float(row.values["lag"]) for row in known), default=0.0)
+                self._pace.lag = source.lag(known)
                 forward = partial(self._forward, source)
                 shards += [_Work(row, forward) for row in source.ready(known)]
             except PositionLostError as lost:
@@ -114,6 +124,7 @@ class Worker:
                 for row in rows
                 if row.key.startswith(copy.prefix) and not row.values["done"]
             ]
+            self._pace.follow(view.run, min(len(self._members.names), len(segments)))
             await self._take(segments, group, from_oldest=False)
 
     async def _discover(self, stream: Stream, rows: Sequence[Row]) -> None:
@@ -136,7 +147,7 @@ class Worker:
             await create_segments(self._control, view.run.epoch, view.run.segments)
             await self._control.update_run(
                 lambda run: (
-                    replace(run, phase=COPYING)
+                    replace(run, phase=COPYING, copying_since=self._context.wall())
                     if (run.phase, run.epoch) == (REPLICATING, view.run.epoch)
                     else None
                 )
@@ -204,7 +215,7 @@ class Worker:
         )
 
     def _make_forward(self, hold: Hold) -> Forward:
-        cells = Cells(self._context, self._control, hold.check)
+        cells = Cells(self._context, self._control, hold.check, self._pace)
         return Forward(self._context, self._control, cells)
 
     async def _lost(self, lost: PositionLostError) -> None:
