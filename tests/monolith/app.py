@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from deploy.migration.mappings.lyceum import mapping
 from libs.aws import Clients, open_clients
 from libs.http import create_app as create_http_app
 from libs.idempotency import DynamoDBIdempotencyStore, IdempotencyStore
+from libs.metrics import Metrics, reported
 from libs.service import Parts, common_parts
 from services.content_delivery import app as content_app
 from services.content_delivery.api import routes as content_routes
@@ -45,7 +46,7 @@ from services.progress_tracking.api import routes as progress_routes
 from services.progress_tracking.domain.repository import ProgressRepository
 from services.progress_tracking.storage.dynamodb import DynamoDBProgressRepository
 from tests.monolith.catalog import LegacyCourses
-from tests.monolith.config import Config
+from tests.monolith.config import NAME, Config
 from tests.monolith.content import LegacyContents
 from tests.monolith.contract import contract
 from tests.monolith.dynamodb_table import DynamoDBTable
@@ -157,18 +158,35 @@ def real_dependencies(config: Config) -> Dependencies:
     async def of_progress() -> AsyncIterator[ProgressRepository]:
         yield opened[0].progress
 
+    # Of their own, because modules name theirs alike.
+    metrics = {module: Metrics(f"{NAME}.{module}") for module in (CATALOG, CONTENT, PROGRESS)}
+
+    @asynccontextmanager
+    async def reporting(_: web.Application) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for of_module in metrics.values():
+                await stack.enter_async_context(
+                    reported(of_module, every_seconds=config.metrics_flush_seconds)
+                )
+            yield
+
     shared: dict[str, Any] = {
         "verifier": common.verifier,
         "tracer": common.tracer,
         "breakers": common.breakers,
-        "metrics": common.metrics,
         "pipelines": common.pipelines,
     }
     return Dependencies(
-        catalog=catalog_app.Dependencies(open_storage=of_catalog, **shared),
-        content=content_app.Dependencies(open_storage=of_content, **shared),
-        progress=progress_app.Dependencies(open_repository=of_progress, **shared),
-        common=Parts(**{**vars(common), "background": [*common.background, storage]}),
+        catalog=catalog_app.Dependencies(
+            open_storage=of_catalog, metrics=metrics[CATALOG], **shared
+        ),
+        content=content_app.Dependencies(
+            open_storage=of_content, metrics=metrics[CONTENT], **shared
+        ),
+        progress=progress_app.Dependencies(
+            open_repository=of_progress, metrics=metrics[PROGRESS], **shared
+        ),
+        common=Parts(**{**vars(common), "background": [*common.background, reporting, storage]}),
     )
 
 

@@ -30,7 +30,9 @@ from ._variables import hardened_variables
 if TYPE_CHECKING:
     from hypercorn.config import Config  # pants: no-infer-dep
 
-DEFAULT_SERVICES = ("cognito-idp", "dynamodb", "iam", "pipes", "s3", "sns", "sqs", "sts")
+DEFAULT_SERVICES = (
+    *("cognito-idp", "dynamodb", "dynamodbstreams", "iam", "pipes", "s3", "sns", "sqs", "sts"),
+)
 
 # Only with a container engine.
 CONTAINER_SERVICES = ("ecr", "ecs", "elasticloadbalancing", "monitoring")
