@@ -71,7 +71,7 @@ async def test_the_catalog_answers_as_agreed(interaction: Interaction, groups: l
         for state in interaction.states:
             await bring_catalog_to(catalog, state)
         token = catalog.issuer.token(sub="somebody", groups=groups)
-        base = str(catalog.base).rstrip("/")
+        base = str(catalog.base)
         assert await verify(session, base, interaction, token=token) == []
 
 
@@ -108,7 +108,7 @@ async def test_content_delivery_answers_as_agreed(
         for state in interaction.states:
             await bring_content_to(service, state)
         token = world.issuer.token(sub="somebody", groups=groups)
-        base = f"http://127.0.0.1:{service.port}"
+        base = str(service.served.api)
         assert await verify(session, base, interaction, token=token) == []
 
 
@@ -138,5 +138,5 @@ async def test_progress_tracking_answers_as_agreed(
         for state in interaction.states:
             await bring_progress_to(service, state)
         token = service.issuer.token(sub="learner-a", groups=groups)
-        base = str(service.base_url).rstrip("/")
+        base = str(service.served.api)
         assert await verify(service.session, base, interaction, token=token) == []
