@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,15 +14,19 @@ from libs.http import PUBLIC_PATHS, serve
 
 @dataclass(frozen=True)
 class Served:
-    """A served application: `own` is the process's address, `api` the one that its callers know."""
+    """A served application: `own` is the process's address, `api` the one that its callers know.
+
+    `is_routed` tells of a path whether `api` leads it to the process.
+    """
 
     own: URL
     api: URL
+    is_routed: Callable[[str], bool] = lambda path: path not in PUBLIC_PATHS
 
     def url(self, target: str) -> URL:
-        """Where a path and query are asked for, exactly as they are written: what runs a process
-        (health, version, contract) is asked at its own address."""
-        base = self.own if target.partition("?")[0] in PUBLIC_PATHS else self.api
+        """Where a path and query are asked for, exactly as they are written: what `api` does not
+        lead on (health, a path of no contract) is asked at the process's own address."""
+        base = self.api if self.is_routed(target.partition("?")[0]) else self.own
         return URL(f"{base}{target}", encoded=True)
 
 

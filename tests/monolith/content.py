@@ -74,7 +74,7 @@ def content_item(content: Content) -> Item:
 
 def content_of(item: Item, content_id: str) -> Content:
     """The content of an item. Raises CorruptContentError."""
-    return rows.decode(_row(item), content_id=content_id)
+    return rows.decode(content_row(item), content_id=content_id)
 
 
 class LegacyContents:
@@ -179,7 +179,7 @@ class LegacyContents:
         `order`, so no index is by it."""
         found: list[ContentSummary] = []
         async for batch in self._table.index(BY_COURSE, course_id):
-            found += [rows.decode_summary(_row(item)) for item in batch]
+            found += [rows.decode_summary(content_row(item)) for item in batch]
         left = sorted(
             (
                 summary
@@ -206,7 +206,7 @@ def _place(summary: ContentSummary) -> tuple[int, str]:
     return summary.position, summary.id
 
 
-def _row(item: Item) -> rows.Row:
+def content_row(item: Item) -> rows.Row:
     """The item as the service has it."""
     values = {"order": 0, "rev": 1, "createdAt": UNKNOWN, **unmarshal(item)}
     values = {"updatedAt": values["createdAt"], **values}

@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 
 from services.content_delivery.domain.content import MultipartUpload
-from services.progress_tracking.storage.memory import MemoryProgressRepository
 from tests.contract.consumers.pact import Interaction, load, verify
 from tests.contract.content_delivery.service import POLICY, World
 from tests.contract.content_delivery.service import Service as ContentDelivery
@@ -115,7 +114,6 @@ async def test_content_delivery_answers_as_agreed(
 async def bring_progress_to(service: ProgressTracking, state: Mapping[str, Any]) -> None:
     match state["name"]:
         case "the outline of crs-1 is known":
-            assert isinstance(service.repository, MemoryProgressRepository)
             assert await service.repository.learn_outline(OUTLINE)
         case "the learner has completed intro of crs-1":
             update = {

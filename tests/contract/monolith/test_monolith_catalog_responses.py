@@ -1,0 +1,9 @@
+"""Every response that the catalog's contract documents, of the monolith."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.course_catalog.test_documented_responses import *  # noqa: F403 - the suite
+
+pytestmark = pytest.mark.usefixtures("on_the_monolith")
