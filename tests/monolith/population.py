@@ -62,7 +62,7 @@ def population(
         raise ValueError("a population has at least 100 items")
     chance = random.Random(seed)  # - the same each time
     # A course is an item, its slug another, and each of its contents one.
-    courses = [_course(number) for number in range(max(1, count // 250))]
+    courses = [_course(number) for number in range(max(5, count // 250))]
     made = 0
     for course in courses:
         for item in _course_items(course, objects, chance):

@@ -65,7 +65,7 @@ def test_the_one_table_is_filled_and_the_services_are_empty(platform: RunningPla
     found = items(platform, "source")
     assert len(found) == ITEMS
     kinds = {(item["pk"]["S"].partition("#")[0], "updatedAt" in item) for item in found}
-    assert {("COURSE", False), ("COURSE", True), ("USER", False), ("PAYMENT", False)} <= kinds
+    assert {("COURSE", True), ("CONTENT", False), ("USER", False), ("PAYMENT", False)} <= kinds
     for service in SERVICES:
         assert items(platform, service) == []
     assert [item["pk"]["S"] for item in items(platform, "control")] == ["~seed"]
