@@ -45,7 +45,7 @@ from deploy.local._environment import (
 )
 from deploy.local._errors import PlatformError, reason_of
 from deploy.local._follow import follow
-from deploy.local._gateway import Target, write_configuration
+from deploy.local._gateway import Stage, write_configuration
 from deploy.local._ports import local_url, port_of, receive, reserve
 from deploy.local._processes import Processes
 from deploy.local._provision import (
@@ -84,14 +84,14 @@ class Options:
     """What the caller may choose.
 
     Args:
-        canaries: for a service, a second target of its traffic.
+        canaries: for a service, a percentage of its requests and where (host and port) these go.
         containers: how the services run as containers; None, and they are processes.
         cors_origins: web origins that may call the services and play content, besides the gateway's.
         tracing_daemon: ``host:port`` that takes X-Ray segments in the place of our receiver.
         verbose: the processes' logs go to the console too.
     """
 
-    canaries: Mapping[str, Target]
+    canaries: Mapping[str, tuple[float, str]]
     containers: Containers | None
     cors_origins: Sequence[str]
     tracing_daemon: str | None
@@ -351,7 +351,12 @@ class Platform:
         write_configuration(
             self._folder.gateway,
             {
-                service: (contract_of(service), self._targets(service, urls[service]))
+                service: (
+                    contract_of(service),
+                    Stage.leading_to(
+                        _address(urls[service]), canary=self._options.canaries.get(service)
+                    ),
+                )
                 for service in SERVICES
             },
         )
@@ -368,12 +373,6 @@ class Platform:
             # Nobody would rather have no platform than one without traces.
             lines = error.last_lines if isinstance(error, StartError) else ()
             self._console.warn(" ".join([f"No traces are kept: {error}.", *lines[-1:]]))
-
-    def _targets(self, service: str, url: str) -> list[Target]:
-        canary = self._options.canaries.get(service)
-        share = canary.weight if canary else 0
-        stable = Target("stable", url, 100 - share)
-        return [stable, canary] if canary else [stable]
 
     async def _load_samples(self) -> None:
         self._loading: asyncio.subprocess.Process | None = None
@@ -547,6 +546,10 @@ def _first(
 ) -> PlatformError | OSError:
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _address(url: str) -> str:
+    return url.removeprefix("http://").rstrip("/")
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from deploy.local._gateway import Target, write_configuration
+from deploy.local._gateway import Stage, write_configuration
 from deploy.local._ports import listen, port_of
-from tests.integration.gateway.conftest import Bench
+from tests.integration.gateway.conftest import Bench, leading_to
 
 ROOT = Path(__file__).parents[3]
 CONTRACT = """
@@ -62,10 +62,10 @@ async def running(configuration: Path) -> AsyncIterator[Process]:
         await process.wait()
 
 
-def configure(path: Path, *targets: Target) -> Path:
+def configure(path: Path, stage: Stage) -> Path:
     contract = path.with_name("openapi.yaml")
     contract.write_text(CONTRACT)
-    write_configuration(path, {"things": (contract, targets)})
+    write_configuration(path, {"things": (contract, stage)})
     return path
 
 
@@ -80,14 +80,14 @@ async def test_it_routes_by_the_contract_and_splits_by_the_file_it_reads_again(
     bench: Bench, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     stable, canary = await named(bench, "stable"), await named(bench, "canary")
-    configuration = configure(tmp_path / "gateway.json", Target("stable", stable, 100))
+    configuration = configure(tmp_path / "gateway.json", leading_to(stable))
     async with running(configuration) as gateway:
         # Its socket listens before it runs: the first request waits for it.
         async with client.get(gateway.url + "/things/1") as answer:
             assert await answer.text() == "stable"
         async with client.get(gateway.url + "/other") as answer:
             assert answer.status == 404
-        configure(configuration, Target("stable", stable, 0), Target("canary", canary, 100))
+        configure(configuration, leading_to(stable, canary=(100, canary)))
         gateway.process.send_signal(signal.SIGUSR1)
         await gateway.until_said("configuration_read")
         async with client.get(gateway.url + "/things/1") as answer:
@@ -109,8 +109,8 @@ async def test_sigterm_finishes_what_is_under_way(
         await go_on.wait()
         return web.Response(text="finished")
 
-    target = Target("stable", await bench.service(handler), 100)
-    async with running(configure(tmp_path / "gateway.json", target)) as gateway:
+    stage = leading_to(await bench.service(handler))
+    async with running(configure(tmp_path / "gateway.json", stage)) as gateway:
         answer = asyncio.create_task(client.get(gateway.url + "/things/1"))
         await arrived.wait()
         gateway.process.send_signal(signal.SIGINT)  # a terminal's: left to the supervisor
@@ -137,8 +137,9 @@ async def test_sigterm_finishes_what_is_under_way(
     "content",
     [
         "{",
-        '{"services": {"things": {"contract": "nowhere.yaml", "targets": []}}}',
-        '{"services": {"things": {"contract": "c", "targets": [{"name": "a", "weight": 1}]}}}',
+        '{"services": {"things": {"contract": "nowhere.yaml", "stage": {"variables":'
+        ' {"target": "127.0.0.1:1"}}}}}',
+        '{"services": {"things": {"contract": "c", "stage": {"variables": {}}}}}',
         '{"services": {}, "extra": 1}',
     ],
 )
