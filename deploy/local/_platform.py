@@ -28,6 +28,15 @@ import aiohttp
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy.local._apis import (
+    CANARY_TARGET,
+    SERVICE_TARGET,
+    STAGE,
+    Api,
+    Leading,
+    ensure_apis,
+    ensure_stages,
+)
 from deploy.local._cluster import Cluster, Containers, remove_leftovers
 from deploy.local._credentials import (
     CredentialEndpoint,
@@ -46,6 +55,13 @@ from deploy.local._environment import (
 from deploy.local._errors import PlatformError, reason_of
 from deploy.local._follow import follow
 from deploy.local._gateway import Stage, write_configuration
+from deploy.local._operator import (
+    GATEWAY,
+    OPERATOR,
+    AccessKey,
+    ensure_users,
+    variables_of_user,
+)
 from deploy.local._ports import local_url, port_of, receive, reserve
 from deploy.local._processes import Processes
 from deploy.local._provision import (
@@ -325,13 +341,43 @@ class Platform:
             return await assume_role_through(sts)(role_arn)
 
     async def _start_services(self, group: asyncio.TaskGroup) -> None:
-        await self._runner.begin(self._aws, self._resources)
+        try:
+            apis = await ensure_apis(self._aws)
+            keys = await ensure_users(self._aws, {name: api.id for name, api in apis.items()})
+            operator = variables_of_user(self._aws, keys[OPERATOR])
+            self._folder.write_operator(operator)
+            await self._runner.begin(self._aws, self._resources, operator)
+            await self._lead_by_stages(apis, keys[GATEWAY])
+        except (BotoCoreError, ClientError) as error:
+            raise PlatformError(f"the embedded AWS could not be set up: {error}") from error
         group.create_task(self._start_service(CONSUMER))
         # First, so that the services find the courses when they start.
         await self._load_samples()
         for service in SERVICES:
             group.create_task(self._start_service(service))
         group.create_task(self._outlines_arrive())
+
+    async def _lead_by_stages(self, apis: Mapping[str, Api], key: AccessKey) -> None:
+        """From here on the gateway leads as the APIs' stages say."""
+        urls = await self._runner.urls()
+        leading = {service: self._leading(service, urls[service]) for service in apis}
+        await ensure_stages(self._aws, apis, leading)
+        followed = {
+            "endpoint": self._aws.endpoint_url,
+            "region": self._aws.region,
+            "stage": STAGE,
+            "accessKeyId": key.id,
+            "secretAccessKey": key.secret,
+            "apis": {service: dataclasses.asdict(api) for service, api in apis.items()},
+        }
+        write_private(self._folder.control_plane, followed)
+
+    def _leading(self, service: str, url: str) -> Leading:
+        targets = {SERVICE_TARGET: _address(url)}
+        canary = self._options.canaries.get(service)
+        if canary is None:
+            return Leading(targets)
+        return Leading({**targets, CANARY_TARGET: canary[1]}, canary_percent=canary[0])
 
     async def _start_service(self, name: str) -> None:
         service = service_of(name)
@@ -362,7 +408,12 @@ class Platform:
         )
         with self._console.step("gateway"):
             await self._first_start(
-                gateway_program(self._folder.gateway.absolute(), self._listener, self._session)
+                gateway_program(
+                    self._folder.gateway.absolute(),
+                    self._folder.control_plane.absolute(),
+                    self._listener,
+                    self._session,
+                )
             )
 
     async def _start_traces(self, source: socket.socket) -> None:

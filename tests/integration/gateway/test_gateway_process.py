@@ -3,70 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from deploy.local._gateway import Stage, write_configuration
-from deploy.local._ports import listen, port_of
 from tests.integration.gateway.conftest import Bench, leading_to
-
-ROOT = Path(__file__).parents[3]
-CONTRACT = """
-openapi: 3.0.3
-paths:
-  /things: {get: {}}
-  /things/{id}: {get: {}}
-"""
-
-
-class Process:
-    """A running gateway: where it answers, and its process."""
-
-    def __init__(self, url: str, process: asyncio.subprocess.Process) -> None:
-        self.url = url
-        self.process = process
-
-    async def until_said(self, words: str) -> None:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(30):
-            while line := await self.process.stdout.readline():
-                if words in line.decode():
-                    return
-        raise AssertionError(f"the gateway never said {words}")
-
-
-@asynccontextmanager
-async def running(configuration: Path) -> AsyncIterator[Process]:
-    with listen(0) as listener:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.local._gateway"),
-            *("--configuration", str(configuration), "--fd", str(listener.fileno())),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-        )
-        url = f"http://127.0.0.1:{port_of(listener)}"
-    try:
-        yield Process(url, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-def configure(path: Path, stage: Stage) -> Path:
-    contract = path.with_name("openapi.yaml")
-    contract.write_text(CONTRACT)
-    write_configuration(path, {"things": (contract, stage)})
-    return path
+from tests.integration.gateway.gateway_process import configure, environment, running
 
 
 async def named(bench: Bench, name: str) -> str:
@@ -149,7 +95,7 @@ async def test_what_can_not_be_used_is_said_and_ends_it(tmp_path: Path, content:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.local._gateway"),
         *("--configuration", str(configuration), "--port", "0"),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        env=environment(),
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
     )
