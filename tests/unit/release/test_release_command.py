@@ -151,6 +151,7 @@ def test_revisions_to_go_back_to() -> None:
 
 def test_a_platform_says_where_things_are(tmp_path: Path) -> None:
     found = find_local(platform(tmp_path, registry="127.0.0.1:4566"))
+    assert found.registry is not None
     assert found.registry.host == "127.0.0.1:4566"
     assert found.services == {"course_catalog": "http://127.0.0.1:8081"}
     assert found.variables["AWS_REGION"] == "us-east-1"
