@@ -25,7 +25,7 @@ _CONFIG = ConfigDict(strict=True, extra="forbid")
 class Canary:
     """The canary of a stage: its share of the requests, and which variables are others for these."""
 
-    percentTraffic: Annotated[float, Field(ge=0, le=100, strict=False)]  # noqa: N815 - AWS's name
+    percentTraffic: Annotated[float, Field(ge=0, le=100)]  # noqa: N815 - AWS's name
     stageVariableOverrides: dict[str, Address]  # noqa: N815 - AWS's name
 
 

@@ -80,7 +80,7 @@ async def test_what_the_canary_does_not_override_is_the_stages(
     stage = Stage.of(
         {
             "variables": {"target": stable.removeprefix("http://")},
-            "canarySettings": {"percentTraffic": "100", "stageVariableOverrides": {}},
+            "canarySettings": {"percentTraffic": 100, "stageVariableOverrides": {}},
         }
     )
     gateway = await bench.gateway(stage)
