@@ -12,7 +12,7 @@ from deploy.release._calls import Calls
 from deploy.release._credentials import Aws
 from deploy.release._services import SERVICES as SERVICES_RELEASED
 from deploy.release._stages import Canary, Stage, Stages
-from tests.terraform.platform_on_moto import DEV, SERVICES, Applied, digests
+from tests.terraform.platform_on_moto import DEV, SERVICES, STEP_THREE, Applied, digests
 from tests.terraform.terraform import Resource
 
 REGION = "eu-central-1"
@@ -84,11 +84,11 @@ def test_a_promotion_is_no_drift_but_is_told(applied: Applied) -> None:
     assert ELSEWHERE in told[0]
 
 
-def _stage_of_release(applied: Applied) -> tuple[Stages, Stage]:
-    """The course catalog's stage, as deploy/release finds it."""
+def _stage_of_release(applied: Applied, service: str = "course_catalog") -> tuple[Stages, Stage]:
+    """A service's stage, as deploy/release finds it."""
     variables = {**applied.backend.variables, "AWS_REGION": REGION}
     stages = Stages(Calls(Aws(lambda: variables), sleep=lambda _: None, chance=lambda: 0.0))
-    return stages, stages.find(SERVICES_RELEASED["course_catalog"])
+    return stages, stages.find(SERVICES_RELEASED[service])
 
 
 def test_a_stage_says_where_its_traffic_may_be_led(applied: Applied) -> None:
@@ -156,3 +156,18 @@ async def test_the_secret_itself_is_one_that_the_services_take(applied: Applied)
 
 def test_destroying_leaves_nothing(destroyed: Mapping[str, Resource]) -> None:
     assert destroyed == {}
+
+
+def test_step_3_is_a_variable_and_step_8_no_drift(step_three: Applied) -> None:
+    """All to the monolith, then each service's requests to the service, by a canary and for good."""
+    for service in SERVICES:
+        stages, stage = _stage_of_release(step_three, service)
+        assert (stage.target, set(stage.targets)) == ("monolith", {"monolith", "service"})
+        assert stage.address.endswith(":8000")
+    assert step_three.terraform.plan(STEP_THREE).changes == {}
+    own = stage.targets["service"]
+    led = stages.lead(stage, 50, own, "canary: 50 % to service")
+    assert (led.target, led.canary_target) == ("monolith", "service")
+    assert step_three.terraform.plan(STEP_THREE).changes == {}
+    assert stages.promote(led, own, "canary: all to service, promoted").target == "service"
+    assert step_three.terraform.plan(STEP_THREE).changes == {}
