@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from libs.service import read_contract
@@ -10,6 +11,7 @@ from libs.service import read_contract
 SERVICES: Final = ("course_catalog", "content_delivery", "progress_tracking")
 
 
+@cache
 def contract() -> Mapping[str, object]:
     """Every path of the three. Components of one name that say something else in another contract
     get the service's name before their own."""

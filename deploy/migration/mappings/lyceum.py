@@ -18,8 +18,9 @@ What expires has `expiresAt`, in seconds since 1970; the content service's table
 
 Old items have no timestamps and no `rev`. Attributes that are not named here go as they are.
 
-The words by which the catalog finds a course's description are the catalog's own work: a course
-that was moved has them from its next change on. Outlines are learnt by `deploy/replay`.
+The words by which the catalog finds a course's description (`descriptionWords`), and what was
+changed when (`changedIn`), go along where the monolith kept them; an old course has them from its next
+change on. Outlines are learnt by `deploy/replay`.
 """
 
 from __future__ import annotations
