@@ -16,6 +16,7 @@ from deploy.migration._forward import Forward
 from deploy.migration._items import Item, item_size
 
 _AFTER_A_REFUSAL: Final = 1.0
+_TOO_SHORT_TO_WAIT: Final = 0.05
 
 
 class Pace:
@@ -68,7 +69,7 @@ class Pace:
             if now - at < _AFTER_A_REFUSAL:
                 return at + _AFTER_A_REFUSAL - now, f"{table} refuses calls (throttled)"
         table, free_at = max(self._free_at.items(), key=_when, default=("", now))
-        if free_at <= now:
+        if free_at - now < _TOO_SHORT_TO_WAIT:
             return 0.0, ""
         rate, kind = (
             self._rates[table == self._source],

@@ -59,12 +59,12 @@ def _say_plan(run: Session, survey: Survey) -> None:
         for nobody in mapping.nobody
     ]
     text = [
-        f"{mapping.source.name}: {survey.items:,} items, {survey.bytes / 1e6:,.1f} MB,"
+        f"{mapping.source.name}: {survey.items:,} items, {_size(survey.bytes)},"
         f" by {len(mapping.rules)} rules",
         *lines_of_rules,
         *(
             f"{target.table.name}: {survey.rows_by_module[target.module]:,} rows,"
-            f" {survey.bytes_by_module[target.module] / 1e6:,.1f} MB, the largest"
+            f" {_size(survey.bytes_by_module[target.module])}, the largest"
             f" {survey.largest[target.module]:,} bytes"
             for target in mapping.targets
         ),
@@ -171,8 +171,7 @@ async def copy(run: Session) -> int:
     progress = await run.migration.progress()
     run.report.came_out(
         "copied",
-        f"copied: {progress.items:,} items, {progress.copied_bytes / 1e6:,.1f} MB;"
-        " replication goes on",
+        f"copied: {progress.items:,} items, {_size(progress.copied_bytes)};" " replication goes on",
         {
             "items": progress.items,
             "bytes": progress.copied_bytes,
@@ -593,6 +592,10 @@ async def _would_after_look(run: Session, what: str) -> int:
     )
     _would(run, what)
     return DONE
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} KB"
 
 
 def _duration(seconds: float) -> str:

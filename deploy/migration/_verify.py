@@ -78,8 +78,7 @@ class Verifier:
         expected: int = 0,
         tell: Tell = silent,
     ) -> None:
-        """`expected`: how many items the source has, as far as is known; `tell` hears of shares of
-        that, twice: the source is read, then the target."""
+        """`expected`: how many items the source has, as far as is known."""
         self._context = context
         self._expected = expected
         self._tell = tell
@@ -310,15 +309,16 @@ class Verifier:
         }
 
     def _tell_source(self, count: int) -> None:
-        expected = max(self._expected, count)
+        self._expected = max(self._expected, count)
+        # Then the target is read: as many rows an item as so far.
+        rows = round(self._rows_expected * self._expected / max(count, 1))
         what = f"verifying {self._target.module}: reading {self._mapping.source.name}"
-        self._tell(what, count, 2 * expected)
-        self._expected = expected
+        self._tell(what, count, self._expected + rows)
 
     def _tell_target(self, count: int) -> None:
-        share = count / max(self._rows_expected, count, 1)
+        rows = max(self._rows_expected, count)
         what = f"verifying {self._target.module}: reading {self._target.table.name}"
-        self._tell(what, round(self._expected * (1 + share)), 2 * self._expected)
+        self._tell(what, self._expected + count, self._expected + rows)
 
     async def _get(self, source: Cell) -> Item | None:
         return await self._context.patience.answer(

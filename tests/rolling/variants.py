@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,17 +106,19 @@ def built(
     """
     made: dict[tuple[str, str], str] = {}
     own: list[str] = []
+    # Whose names these are: what another run removes at its end is not ours.
+    run = uuid.uuid4().hex[:12]
     try:
         for service, wanted in variants.items():
             source = packaged_image(engine, service)
             repository = f"lyceum-rolling/{service}"
             # A Dockerfile can't begin with an image's id.
-            base = f"{repository}:of-{source.removeprefix('sha256:')[:12]}"
+            base = f"{repository}:of-{run}"
             engine.run("image", "tag", source, base)
             own.append(base)
             for variant in wanted:
-                name = f"{repository}:{variant.version}-{source.removeprefix('sha256:')[:12]}"
-                _build(engine, base, name, service, variant)
+                name = f"{repository}:{variant.version}-{run}"
+                _build(engine, base, name, service, variant, content=source)
                 own.append(name)
                 made[service, variant.version] = name
         yield made
@@ -124,8 +127,10 @@ def built(
             engine.run("image", "rm", "--no-prune", name)
 
 
-def _build(engine: DockerEngine, base: str, name: str, service: str, variant: Variant) -> None:
-    content = json.dumps([base, variant.version, variant.program, dict(variant.variables)])
+def _build(
+    engine: DockerEngine, base: str, name: str, service: str, variant: Variant, *, content: str
+) -> None:
+    content = json.dumps([content, variant.version, variant.program, dict(variant.variables)])
     variables = {
         "VERSION": variant.version,
         # As `release build` writes it: what the service says, and what is verified.

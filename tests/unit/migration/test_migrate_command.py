@@ -352,13 +352,13 @@ async def test_a_plan_says_what_the_mapping_means_and_what_it_takes(terminal: Te
     told = await terminal.told("plan")
     assert told.code == 0
     assert told.output == [
-        "Monolith: 1,200 items, 0.0 MB, by 2 rules",
+        "Monolith: 1,200 items, 36.1 KB, by 2 rules",
         "  book              1,200  → books",
         "  shelf                 0  → shelves",
         "  lost                  0  nobody's: given away",
         "  user                  0  nobody's: users stay",
         "Books: 1,200 rows, 0.1 MB, the largest 111 bytes",
-        "Shelves: 0 rows, 0.0 MB, the largest 0 bytes",
+        "Shelves: 0 rows, 0.0 KB, the largest 0 bytes",
         "capacity   Monolith: 9 read units; 1000 a second are what the copy may take",
         "capacity   Books: 1,200 write units; 1000 a second are what the copy may take",
         "capacity   Shelves: 0 write units; 1000 a second are what the copy may take",
@@ -390,7 +390,7 @@ async def test_a_migration_from_its_plan_to_its_end(terminal: Terminal) -> None:
     worker = terminal.begin("worker --name left")
     told = await terminal.told("copy")
     assert (told.code, told.output) == (0, [
-        "copied: 6 items, 0.0 MB; replication goes on",
+        "copied: 6 items, 0.2 KB; replication goes on",
         f"next: {terminal.line('verify books')}",
     ])  # fmt: skip
     told = await terminal.told("verify books")
