@@ -216,7 +216,7 @@ async def test_a_table_is_split_given_back_and_split_for_good(shell: Shell) -> N
     target = shell.split.target(CONTENT.module).table
     name = CONTENT.module
     said = shell.must("plan")
-    assert f"  content {ITEMS:>16}  → {name}" in said
+    assert f"  content {ITEMS:>15}  → {name}" in said
     shell.must("start", *(part for one in SETTINGS for part in ("--set", one)))
     with shell.workers(2) as (one, _):
         shell.must("copy")
