@@ -148,7 +148,7 @@ class Platform:
 
         def hear(document: Document) -> None:
             documents.append(document)
-            if document["event"] == "goesOn":
+            if document.get("event") == "goesOn":
                 self.report.goes_on(document["what"], document["done"], document["total"] or 0)
 
         try:
@@ -156,6 +156,10 @@ class Platform:
         finally:
             self.report.done()
         return documents
+
+    def gateway_log(self) -> GatewayLog:
+        """What the gateway passes on from now on."""
+        return GatewayLog(self.state / "logs" / "gateway.log")
 
     def requests_of_the_monolith(self) -> int:
         """How many requests its log has, other than those that only ask whether it is well."""
@@ -165,6 +169,22 @@ class Platform:
                 if '"event":"request"' in line and '"route":"/readyz"' not in line:
                     count += 1
         return count
+
+
+class GatewayLog:
+    """The gateway's log, from where it ended when this was made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._start = path.stat().st_size
+
+    def shares(self) -> tuple[int, int]:
+        """How many requests went to the canary's target, and how many there were."""
+        with self._path.open("rb") as log:
+            log.seek(self._start)
+            text = log.read()
+        to_canary, to_stable = text.count(b'"target":"canary"'), text.count(b'"target":"stable"')
+        return to_canary, to_canary + to_stable
 
 
 @asynccontextmanager
@@ -207,7 +227,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 def said(documents: Sequence[Document], event: str) -> Document:
     """The last document of an event. Raises ProgramError where there is none."""
-    found = [document for document in documents if document["event"] == event]
+    found = [document for document in documents if document.get("event") == event]
     if not found:
         raise ProgramError(f"nothing was said of {event!r}", [])
     return found[-1]

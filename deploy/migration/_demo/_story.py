@@ -238,6 +238,7 @@ class Demo:
         began = time.monotonic()
         copied = said(await platform.migrate("copy"), "copied")
         facts.items, facts.copy_seconds = int(copied["items"]), time.monotonic() - began
+        facts.copied_at = len(facts.lags)
         report.happened(
             "copied",
             f"{facts.items:,} items in {facts.copy_seconds:.1f} s,"
@@ -252,7 +253,7 @@ class Demo:
         """Verify a module and change its owner. What is refused or given up changed nothing, and is
         tried again: lag comes and goes with the load."""
         platform, report = self._platform, self._report
-        began = time.monotonic()
+        began = float("inf")
         for left in reversed(range(_TRIES)):
             try:
                 verified = said(await platform.migrate("verify", module), "verified")
@@ -263,6 +264,7 @@ class Demo:
                     {"module": module, "items": verified["items"], "rows": verified["rows"]},
                 )
                 await self._caught_up()
+                began = min(began, time.monotonic())
                 done = said(await platform.migrate(command, module), event)
                 break
             except ProgramError as error:
@@ -359,12 +361,20 @@ class Demo:
             "All methods: both sides write one table. Each step is watched before the next.",
         )  # fmt: skip
         for percent in steps:
+            log = self._platform.gateway_log()
             await self._each(self._canary_step(module, percent) for module in MODULES)
             failed = sum(self.load.counts.failed.values())
+            to_services, requests = log.shares()
             self._report.happened(
                 "canary",
-                f"{percent} % go to the services; failures so far: {failed}",
-                {"percent": percent, "failures": failed},
+                f"{percent} % are to go to the services: {to_services:,} of {requests:,} went;"
+                f" failures so far: {failed}",
+                {
+                    "percent": percent,
+                    "toServices": to_services,
+                    "requests": requests,
+                    "failures": failed,
+                },
                 style=Style.GREEN if not failed else Style.RED,
             )
 
@@ -424,8 +434,18 @@ class Demo:
         )  # fmt: skip
         for module in reversed(MODULES):
             self.facts.way_back[module] = await self._changed_hands("reverse", "reversed", module)
-        report.step("", "At last the migration is cancelled: the services' tables are empty again")
+        report.step(
+            "", "At last the migration is cancelled",
+            "What was moved is removed from the services' tables, and it could begin anew.",
+        )  # fmt: skip
         await platform.migrate("cancel")
+        plan = said(await platform.migrate("plan"), "planned")
+        report.happened(
+            "planned",
+            f"{plan['items']:,} items are in the monolith's table, and nothing stands in the way",
+            {"items": plan["items"], "byRule": plan["byRule"]},
+            style=Style.GREEN,
+        )
         await self._each(
             self.load.more_requests(module, self._size.canary_requests) for module in MODULES
         )

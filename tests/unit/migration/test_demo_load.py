@@ -28,11 +28,11 @@ from deploy.migration._demo._load import Load, People
 
 Stored = dict[str, Any]
 
-_COURSE = {
+_COURSE: Stored = {
     "title": "T", "description": "D", "language": "en", "level": "beginner", "tags": [],
     "instructors": [], "outline": [], "createdAt": "2021-03-01T06:00:00.000Z", "publishedAt": None,
 }  # fmt: skip
-_CONTENT = {
+_CONTENT: Stored = {
     "courseId": "c", "position": 1, "contentType": "video/mp4", "sizeBytes": 1, "captions": [],
     "checksumSha256": None, "durationSeconds": None, "renditions": [], "failureReason": None,
     "createdAt": "2021-03-01T06:00:00.000Z",
@@ -203,13 +203,9 @@ async def loaded(apis: Apis) -> AsyncIterator[Load]:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         load = Load(url, people, per_second=2000, chance=Random(3))
         items = [
-            make(number)
-            for make in (
-                lambda number: course(f"c{number}"),
-                lambda number: content(f"k{number}"),
-                lambda number: progress(f"u{number}", "c1"),
-            )
-            for number in range(12)
+            *(course(f"c{number}") for number in range(12)),
+            *(content(f"k{number}") for number in range(12)),
+            *(progress(f"u{number}", "c1") for number in range(12)),
         ]
         await load.look_at(items, lambda _: None)
         yield load
@@ -360,7 +356,7 @@ async def test_the_load_slows_down() -> None:
 
 
 async def test_the_table_of_facts_has_what_was_counted() -> None:
-    facts = Facts(items=100, copy_seconds=4.0, lags=[0.0, 1.0, 3.0], seconds=75)
+    facts = Facts(items=100, copy_seconds=4.0, lags=[9.0, 0.0, 1.0, 3.0], copied_at=1, seconds=75)
     facts.pauses[CATALOG] = Pause(1.5, 1.75)
     async with loaded(populated()) as load:
         await asked(load, 20)
@@ -371,6 +367,7 @@ async def test_the_table_of_facts_has_what_was_counted() -> None:
     assert document["requests"] == len(load.counts.requests)
     assert document["lost"] == document["resurrected"] == document["failures"] == 0
     assert document["lagP99Seconds"] == 3.0
+    assert document["lagMostWhileCopyingSeconds"] == 9.0
     assert document["itemsPerSecond"] == 25.0
     assert document["writePauses"] == {CATALOG: {"toldSeconds": 1.5, "longestWriteSeconds": 1.75}}
     assert "100 items, 25 a second under load" in table
