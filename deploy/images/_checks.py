@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from deploy.images._container import Container, container
@@ -36,6 +37,8 @@ stubs = [name for name in os.listdir(sys.argv[1]) if name.startswith("types_") o
 print(os.getuid(), status["CapEff"].strip(), status["NoNewPrivs"].strip(), written,
       len(ssl.create_default_context().get_ca_certs()), stubs, sep="|")
 """
+# The first start reads its files from the disk; a single one tells what else the machine did.
+_STARTS = 5
 _SITE_PACKAGES = "/app/lib/python3.11/site-packages"
 
 
@@ -109,15 +112,21 @@ def look_at(service: str, image: str, tell: Callable[[str], None]) -> Report:
         surroundings(service, port) as variables,
         container(image, variables, port) as running,
     ):
-        goals.append(Goal("start to ready", 1.0, running.start(), "s"))
+        starts = [running.start()]
         rules += _inside(service, known, running, notes)
         goals.append(Goal("memory, idle", 90 * MEGABYTE, running.memory(), "MB"))
         resident = running.resident()
         if resident is not None:
             notes["resident set of the process"] = f"{resident / MEGABYTE:.1f} MB"
-        seconds, code = running.stop()
-        goals.append(Goal("stop, idle", 0.5, seconds, "s"))
-        rules.append(Rule("SIGTERM ends it with 0", code == 0, str(code)))
+        stops = [running.stop()]
+        for _ in range(_STARTS - 1):
+            starts.append(running.start())
+            stops.append(running.stop())
+        goals.append(Goal(f"start to ready, median of {_STARTS}", 1.0, median(starts), "s"))
+        idle = median(seconds for seconds, _ in stops)
+        goals.append(Goal(f"stop, idle, median of {_STARTS}", 0.5, idle, "s"))
+        codes = sorted({code for _, code in stops})
+        rules.append(Rule("SIGTERM ends it with 0", codes == [0], ", ".join(map(str, codes))))
     return Report(service, image, known["Id"], tuple(goals), tuple(rules), notes)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,9 @@ def releasable_images(engine: DockerEngine) -> Iterator[dict[str, str]]:
 def _releasable(engine: DockerEngine, service: str, made: list[str]) -> str:
     image, prefix = packaged_image(engine, service), SERVICES[service].prefix
     content = image.removeprefix("sha256:")
-    packaged, name = (
-        f"lyceum-test/{service}:{kind}-{content[:12]}" for kind in ("packaged", "releasable")
-    )
+    # Names of this run alone: another removes its own at its end, maybe while this one goes on.
+    run = uuid.uuid4().hex[:12]
+    packaged, name = (f"lyceum-test/{service}:{kind}-{run}" for kind in ("packaged", "releasable"))
     engine.run("image", "tag", image, packaged)  # BuildKit builds on names alone
     made.append(packaged)
     with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:

@@ -73,5 +73,5 @@ async def digests(cluster: RunningCluster, images: Mapping[tuple[str, str], str]
 @pytest.fixture()
 def load(cluster: RunningCluster) -> SteadyLoad:
     """Not running yet."""
-    plan = Plan(devices=6, requests_per_second=4.0, most_requests=5000)
+    plan = Plan(devices=4, requests_per_second=4.0, most_requests=5000)
     return SteadyLoad([cluster.bases], cluster.tokens, plan=plan)
