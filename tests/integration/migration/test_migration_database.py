@@ -106,7 +106,13 @@ async def test_a_stream_is_read_from_its_beginning_and_from_behind_a_record(
     sut, dynamodb = database
     table = replace(CONTROL, name=f"Streamed{next(_runs)}")
     await create(dynamodb, table)
-    assert await sut.stream_view(table) == "NEW_AND_OLD_IMAGES"
+    facts = await sut.describe(table)
+    assert facts is not None
+    assert (facts.stream, facts.key, facts.write_units) == (
+        "NEW_AND_OLD_IMAGES",
+        ["pk", "sk"],
+        None,
+    )
     one, two = (marshal({"pk": "a", "sk": "b", "v": value}) for value in (1, 2))
     await sut.put(table, one)
     await sut.put(table, two)

@@ -68,7 +68,7 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
 def test_an_engine_without_a_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     weather, settings = WEATHER[name]
     BROKEN[name](monkeypatch)
-    for seed in range(6):
+    for seed in range(24):
         try:
             found = play(weather(seed), settings=settings).wrong
         except Exception as error:
