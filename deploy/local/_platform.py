@@ -28,6 +28,15 @@ import aiohttp
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy.local._apis import (
+    CANARY_TARGET,
+    SERVICE_TARGET,
+    STAGE,
+    Api,
+    Leading,
+    ensure_apis,
+    ensure_stages,
+)
 from deploy.local._cluster import Cluster, Containers, remove_leftovers
 from deploy.local._credentials import (
     CredentialEndpoint,
@@ -45,7 +54,7 @@ from deploy.local._environment import (
 )
 from deploy.local._errors import PlatformError, reason_of
 from deploy.local._follow import follow
-from deploy.local._gateway import Target, write_configuration
+from deploy.local._gateway import Stage, write_configuration
 from deploy.local._monolith import (
     MONOLITH,
     SERVICE_VARIABLES,
@@ -54,6 +63,13 @@ from deploy.local._monolith import (
     monolith_program,
     provision_monolith,
     seed_arguments,
+)
+from deploy.local._operator import (
+    GATEWAY,
+    OPERATOR,
+    AccessKey,
+    ensure_users,
+    variables_of_user,
 )
 from deploy.local._ports import local_url, port_of, receive, reserve
 from deploy.local._processes import Processes
@@ -93,7 +109,7 @@ class Options:
     """What the caller may choose.
 
     Args:
-        canaries: for a service, a second target of its traffic.
+        canaries: for a service, a percentage of its requests and where (host and port) these go.
         containers: how the services run as containers; None, and they are processes.
         cors_origins: web origins that may call the services and play content, besides the gateway's.
         monolith_items: how many items the monolith's table is filled with; None, and there is no
@@ -102,7 +118,7 @@ class Options:
         verbose: the processes' logs go to the console too.
     """
 
-    canaries: Mapping[str, Target]
+    canaries: Mapping[str, tuple[float, str]]
     containers: Containers | None
     cors_origins: Sequence[str]
     tracing_daemon: str | None
@@ -354,7 +370,15 @@ class Platform:
             return await assume_role_through(sts)(role_arn)
 
     async def _start_services(self, group: asyncio.TaskGroup) -> None:
-        await self._runner.begin(self._aws, self._resources)
+        try:
+            apis = await ensure_apis(self._aws)
+            keys = await ensure_users(self._aws, {name: api.id for name, api in apis.items()})
+            operator = variables_of_user(self._aws, keys[OPERATOR])
+            self._folder.write_operator(operator)
+            await self._runner.begin(self._aws, self._resources, operator)
+            await self._lead_by_stages(apis, keys[GATEWAY])
+        except (BotoCoreError, ClientError) as error:
+            raise PlatformError(f"the embedded AWS could not be set up: {error}") from error
         group.create_task(self._start_service(CONSUMER))
         # First, so that the services find the courses when they start.
         if self._monolith is None:
@@ -365,6 +389,32 @@ class Platform:
         for service in SERVICES:
             group.create_task(self._start_service(service))
         group.create_task(self._outlines_arrive())
+
+    async def _lead_by_stages(self, apis: Mapping[str, Api], key: AccessKey) -> None:
+        """From here on the gateway leads as the APIs' stages say."""
+        urls = await self._runner.urls()
+        leading = {service: self._leading(service, urls[service]) for service in apis}
+        await ensure_stages(self._aws, apis, leading)
+        followed = {
+            "endpoint": self._aws.endpoint_url,
+            "region": self._aws.region,
+            "stage": STAGE,
+            "accessKeyId": key.id,
+            "secretAccessKey": key.secret,
+            "apis": {service: dataclasses.asdict(api) for service, api in apis.items()},
+        }
+        write_private(self._folder.control_plane, followed)
+
+    def _leading(self, service: str, url: str) -> Leading:
+        targets = {SERVICE_TARGET: _address(url)}
+        begins_with = SERVICE_TARGET
+        if self._monolith is not None:
+            targets[MONOLITH] = _address(local_url(self._ports[MONOLITH]))
+            begins_with = MONOLITH
+        canary = self._options.canaries.get(service)
+        if canary is None:
+            return Leading(targets, begins_with)
+        return Leading({**targets, CANARY_TARGET: canary[1]}, begins_with, canary[0])
 
     async def _start_service(self, name: str) -> None:
         service = service_of(name)
@@ -423,13 +473,23 @@ class Platform:
         write_configuration(
             self._folder.gateway,
             {
-                service: (contract_of(service), self._targets(service, urls[service]))
+                service: (
+                    contract_of(service),
+                    Stage.leading_to(
+                        _address(urls[service]), canary=self._options.canaries.get(service)
+                    ),
+                )
                 for service in SERVICES
             },
         )
         with self._console.step("gateway"):
             await self._first_start(
-                gateway_program(self._folder.gateway.absolute(), self._listener, self._session)
+                gateway_program(
+                    self._folder.gateway.absolute(),
+                    self._folder.control_plane.absolute(),
+                    self._listener,
+                    self._session,
+                )
             )
 
     async def _start_traces(self, source: socket.socket) -> None:
@@ -440,12 +500,6 @@ class Platform:
             # Nobody would rather have no platform than one without traces.
             lines = error.last_lines if isinstance(error, StartError) else ()
             self._console.warn(" ".join([f"No traces are kept: {error}.", *lines[-1:]]))
-
-    def _targets(self, service: str, url: str) -> list[Target]:
-        canary = self._options.canaries.get(service)
-        share = canary.weight if canary else 0
-        stable = Target("stable", url, 100 - share)
-        return [stable, canary] if canary else [stable]
 
     async def _load_samples(self) -> None:
         self._loading, self._outlines_arrived = None, False
@@ -628,6 +682,10 @@ def _first(
 ) -> PlatformError | OSError:
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _address(url: str) -> str:
+    return url.removeprefix("http://").rstrip("/")
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -66,8 +66,13 @@ class Runner(Protocol):
     async def prepare(self) -> None:
         """Does what takes long and needs no AWS."""
 
-    async def begin(self, aws: EmbeddedAws, resources: Resources) -> None:
-        """Makes what the services need besides what was provisioned; again after `stop`."""
+    async def begin(
+        self, aws: EmbeddedAws, resources: Resources, operator: Mapping[str, str]
+    ) -> None:
+        """Makes what the services need besides what was provisioned; again after `stop`.
+
+        ``operator`` are the variables of who may release.
+        """
 
     async def start(
         self, name: str, settings: ServiceSettings, provisioned: Mapping[str, str]
@@ -178,7 +183,10 @@ def _process_environment(
 
 
 def gateway_program(
-    configuration: Path, listener: socket.socket, session: aiohttp.ClientSession
+    configuration: Path,
+    control_plane: Path,
+    listener: socket.socket,
+    session: aiohttp.ClientSession,
 ) -> Program:
     """The gateway on a listening socket that it inherits; it is ready when it answers."""
     return Program(
@@ -186,6 +194,7 @@ def gateway_program(
         command=[
             *(sys.executable, "-m", "deploy.local._gateway"),
             *("--configuration", str(configuration)),
+            *("--control-plane", str(control_plane)),
             *("--fd", str(listener.fileno())),
             *("--drain-seconds", str(DRAIN_SECONDS)),
         ],

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from deploy.local._cluster import Containers, engine_host, problems
 from deploy.local._errors import PlatformError, reason_of
-from deploy.local._gateway import Target
+from deploy.local._gateway import Stage
 from deploy.local._monolith import DEFAULT_ITEMS, FEWEST_ITEMS, MOST_ITEMS
 from deploy.local._platform import Options, Platform, fresh_token, traces_sent_to
 from deploy.local._ports import PortTakenError, listen
@@ -292,17 +292,19 @@ def _image(text: str) -> tuple[str, str]:
     return service, reference
 
 
-def _canary(text: str) -> tuple[str, Target]:
+def _canary(text: str) -> tuple[str, tuple[float, str]]:
     service, _, rest = text.partition("=")
     percent, _, url = rest.partition("@")
     if service not in PREFIXES:
         raise argparse.ArgumentTypeError(f"{service!r} is none of {', '.join(PREFIXES)}")
     if not percent.isdecimal() or int(percent) > 100:
         raise argparse.ArgumentTypeError(f"{percent!r} is not a percentage (0 to 100)")
+    address = url.removeprefix("http://")
     try:
-        return service, Target("canary", url, int(percent))
+        Stage.leading_to(address)
     except ValidationError:
         raise argparse.ArgumentTypeError(f"{url!r} is not like http://127.0.0.1:9000") from None
+    return service, (float(percent), address)
 
 
 def _address(text: str) -> str:

@@ -30,7 +30,7 @@ from deploy.local._credentials import (
     assume_role_through,
     credential_variables,
 )
-from deploy.local._gateway import Target, write_configuration
+from deploy.local._gateway import Stage, write_configuration
 from deploy.local._ports import port_of, reserve
 from deploy.local._provision import (
     DEMO_USERS,
@@ -301,7 +301,10 @@ class Platform:
         write_configuration(
             configuration,
             {
-                name: (contract_of(name), [Target("stable", self.url(name), 100)])
+                name: (
+                    contract_of(name),
+                    Stage.leading_to(self.url(name).removeprefix("http://")),
+                )
                 for name in services
             },
         )

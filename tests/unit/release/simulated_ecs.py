@@ -363,11 +363,13 @@ class SimulatedCloud:
         return self._stale
 
     def _update_service(self, **given: Any) -> dict[str, Any]:
-        if given["taskDefinition"] in self.inactive:
-            raise refused("ClientException", "TaskDefinition is inactive")
         found = self.services[given["service"]]
-        if found.primary.definition.arn != given["taskDefinition"]:
-            self._deploy(found, given["taskDefinition"])
+        found.desired = given.get("desiredCount", found.desired)
+        arn = given.get("taskDefinition", found.primary.definition.arn)
+        if arn in self.inactive:
+            raise refused("ClientException", "TaskDefinition is inactive")
+        if found.primary.definition.arn != arn:
+            self._deploy(found, arn)
         return {"service": found.document()}
 
     def _describe_task_definition(self, **given: Any) -> dict[str, Any]:
