@@ -24,6 +24,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from deploy.load.answer import Answer
 from deploy.local._credentials import (
     CredentialEndpoint,
     ServiceGrant,
@@ -46,7 +47,6 @@ from tests.faults.dialects import DynamoDBDialect, S3Dialect, WebDialect
 from tests.faults.proxy import FaultProxy
 from tests.faults.samples import COURSES, write_samples
 from tests.integration.service_process import ServiceProcess, python_path, service_process
-from tests.load.answer import Answer
 
 # No request takes longer than its deadline; the rest is for two cores that a whole test run shares.
 REQUEST_DEADLINE_SECONDS = 5.0
