@@ -41,7 +41,7 @@ _REQUEST_SECONDS = 25
 
 SERVICE_VARIABLES: Mapping[str, Mapping[str, str]] = {
     # Courses that arrive by a migration are older than what a refresh asks for.
-    "course_catalog": {"CATALOG_DIRECTORY_RELOAD_SECONDS": "60"},
+    "course_catalog": {"CATALOG_DIRECTORY_RELOAD_SECONDS": "10"},
 }
 """What a service is told that runs while its table is being filled."""
 

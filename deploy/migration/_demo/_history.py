@@ -181,4 +181,3 @@ def _judge(
     else:
         kind = Kind.LOST if is_last else Kind.STALE
     return Problem(kind, item, fact, seen, expected)
-

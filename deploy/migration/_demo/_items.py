@@ -98,7 +98,9 @@ def _progress_facts(document: Mapping[str, Any]) -> Facts:
 
 def progress_of_content(completed: bool, fraction: float | None, position: float | None) -> str:
     """The fact of a content in somebody's progress."""
-    return json.dumps([completed, *(one if one is None else float(one) for one in (fraction, position))])
+    return json.dumps(
+        [completed, *(one if one is None else float(one) for one in (fraction, position))]
+    )
 
 
 def _digest(document: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -20,9 +20,9 @@ from deploy.migration._demo._device import Counts, Device, Pace, StoppedError
 from deploy.migration._demo._history import History
 from deploy.migration._demo._items import CATALOG, CONTENT, MODULES, PROGRESS, Item
 from deploy.migration._demo._writers import (
+    Drafts,
     Names,
     Writer,
-    Drafts,
     heartbeats,
     old_content,
     old_courses,
@@ -46,9 +46,7 @@ class People:
 class Load:
     """The load; `running` begins and ends it. Once."""
 
-    def __init__(
-        self, gateway: str, people: People, *, per_second: float, chance: Random
-    ) -> None:
+    def __init__(self, gateway: str, people: People, *, per_second: float, chance: Random) -> None:
         """`per_second`: requests of all devices together, at most."""
         self.history = History()
         self.counts = Counts()
@@ -70,9 +68,7 @@ class Load:
         async def look() -> None:
             async with self._device(counts=Counts()) as device:
                 for number, item in left:
-                    answer = await device.ask(
-                        item.module, "GET", item.path, expected=(200, 404)
-                    )
+                    answer = await device.ask(item.module, "GET", item.path, expected=(200, 404))
                     facts = item.facts(answer)
                     if facts is None:
                         raise RuntimeError(f"{item} can not be read: {answer}")
@@ -124,6 +120,10 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):
                 group.create_task(read())
+
+    def some(self, module: str, count: int) -> list[Item]:
+        """Items of a module that are known, the new ones first."""
+        return [*self._recent[module], *self._changed[module], *self._untouched[module]][:count]
 
     async def more_requests(self, module: str, count: int) -> None:
         """Wait until so many more of a module's requests were answered, or were not."""

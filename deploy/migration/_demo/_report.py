@@ -14,7 +14,6 @@ from typing import TextIO
 from libs.console import Progress, Style, Terminal, printable
 
 
-
 class Report:
     """Tells.
 

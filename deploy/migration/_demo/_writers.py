@@ -277,9 +277,7 @@ async def _patch(device: Device, item: Item, text: str, tag: str | None) -> str 
     """Its next tag; None where the change is not known to be done."""
     headers = {**_PATCH, "If-Match": str(tag)}
     body = {"shortDescription": text}
-    answer = await device.change(
-        item, {TEXT: text}, "PATCH", item.path, body=body, headers=headers
-    )
+    answer = await device.change(item, {TEXT: text}, "PATCH", item.path, body=body, headers=headers)
     return None if answer is None else answer.headers["ETag"]
 
 
