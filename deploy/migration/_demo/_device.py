@@ -68,11 +68,24 @@ class Counts:
         )
 
 
-class Pace:
-    """When a device may ask again; ends it."""
+class Tempo:
+    """How often all devices together ask, at most."""
 
-    def __init__(self, per_second: float, *, first: float) -> None:
-        self._interval = 1 / per_second
+    def __init__(self, per_second: float, devices: int) -> None:
+        self.per_second = per_second
+        self._devices = devices
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one request of a device to its next."""
+        return self._devices / self.per_second
+
+
+class Pace:
+    """When a device may ask again; ends it. `first`: after so many seconds it may ask."""
+
+    def __init__(self, tempo: Tempo, *, first: float) -> None:
+        self._tempo = tempo
         self._due = time.monotonic() + first
         self._stop = asyncio.Event()
 
@@ -92,7 +105,7 @@ class Pace:
         if self._stop.is_set():
             raise StoppedError
         # Who was held up does not make up for it: the pace is an upper bound.
-        self._due = max(self._due + self._interval, time.monotonic())
+        self._due = max(self._due + self._tempo.interval, time.monotonic())
 
 
 class Device:

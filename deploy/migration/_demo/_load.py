@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from deploy.migration._demo._device import Counts, Device, Pace, StoppedError
+from deploy.migration._demo._device import Counts, Device, Pace, StoppedError, Tempo
 from deploy.migration._demo._history import History
 from deploy.migration._demo._items import CATALOG, CONTENT, MODULES, PROGRESS, Item
 from deploy.migration._demo._writers import (
@@ -31,6 +31,8 @@ from deploy.migration._demo._writers import (
 )
 
 _READERS: Final = 6
+_WRITERS: Final = 5
+"""Besides the learners."""
 _RECENT: Final = 60
 _AT_ONCE: Final = 4
 
@@ -52,7 +54,7 @@ class Load:
         self.counts = Counts()
         self._gateway = gateway
         self._people = people
-        self._per_second = per_second
+        self._tempo = Tempo(per_second, _WRITERS + len(people.learners) + _READERS)
         self._chance = chance
         self._names = Names(f"{chance.getrandbits(24):06x}")
         self._untouched: dict[str, list[Item]] = {module: [] for module in MODULES}
@@ -90,14 +92,13 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask until the block ends; what is under way is answered first."""
-        writers = self._writers()
-        count = len(writers) + _READERS
+        asking = [*self._writers(), *([self._read] * _READERS)]
         async with AsyncExitStack() as stack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             paces = []
-            for number, writer in enumerate([*writers, *([self._read] * _READERS)]):
+            for number, writer in enumerate(asking):
                 # Spread over the first interval, so that they do not ask in step.
-                pace = Pace(self._per_second / count, first=number / self._per_second)
+                pace = Pace(self._tempo, first=number / self._tempo.per_second)
                 paces.append(pace)
                 group.create_task(self._keep_asking(writer, pace))
             try:
@@ -120,6 +121,16 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):
                 group.create_task(read())
+
+    @property
+    def per_second(self) -> float:
+        """How often all devices together ask, at most."""
+        return self._tempo.per_second
+
+    def slow_down(self) -> float:
+        """Ask half as often from now on; gives how often a second that is."""
+        self._tempo.per_second /= 2
+        return self._tempo.per_second
 
     def some(self, module: str, count: int) -> list[Item]:
         """Items of a module that are known, the new ones first."""

@@ -41,6 +41,9 @@ _TRIES: Final = 5
 # A laptop that is busy with all of this is no worker that has died.
 _LEASE_SECONDS: Final = 20
 _COMPARED: Final = 30
+_LAG_TO_SWITCH_SECONDS: Final = 1.0
+_PATIENCE_LOOKS: Final = 10
+_LEAST_PER_SECOND: Final = 2.0
 _PAGE: Final = 1000
 _DIRECTORY_WITHIN_SECONDS: Final = 180.0
 # What leads to a service may be on its way for so long after a canary was taken back: the gateway
@@ -259,6 +262,7 @@ class Demo:
                     f" nothing differs; {verified['moving']} moved and are compared at the switch",
                     {"module": module, "items": verified["items"], "rows": verified["rows"]},
                 )
+                await self._caught_up()
                 done = said(await platform.migrate(command, module), event)
                 break
             except ProgramError as error:
@@ -283,6 +287,27 @@ class Demo:
             style=Style.GREEN,
         )
         return pause
+
+    async def _caught_up(self) -> None:
+        """Replication keeps up on AWS; where everything runs on two cores it may not."""
+        lags, waited = self.facts.lags, 0
+        while True:
+            known = len(lags)
+            while len(lags) == known:
+                await asyncio.sleep(0.1)
+            if lags[-1] <= _LAG_TO_SWITCH_SECONDS:
+                break
+            waited += 1
+            self._report.goes_on(f"replication is {lags[-1]:.0f} s behind", 0, 0)
+            if waited % _PATIENCE_LOOKS == 0 and self.load.per_second > _LEAST_PER_SECOND:
+                slower = self.load.slow_down()
+                self._report.happened(
+                    "slowedDown",
+                    f"this machine does not keep up: {slower:g} requests a second from now on",
+                    {"perSecond": slower},
+                    style=Style.YELLOW,
+                )
+        self._report.done()
 
     async def _deploy_the_services(self) -> None:
         report, platform = self._report, self._platform
