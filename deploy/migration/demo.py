@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = FAST if options.fast else FULL
     if options.items is not None:
         size = replace(size, items=options.items)
+    if options.rate is not None:
+        size = replace(size, per_second=options.rate)
     with _folder(options.keep) as folder:
         return asyncio.run(_until_stopped(options, report, size, folder))
 
@@ -132,6 +134,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"in the monolith's table (default {FULL.items:,}; with --fast {FAST.items:,})",
     )
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="N",
+        help=f"requests a second, at most (default {FULL.per_second:g}; with --fast"
+        f" {FAST.per_second:g})",
+    )
     parser.add_argument("--fast", action="store_true", help="a small one, as the tests play it")
     parser.add_argument(
         "--seed",
@@ -162,6 +171,12 @@ def _items(text: str) -> int:
             f"{text!r} is not a number of items ({_FEWEST_ITEMS:,} to {_MOST_ITEMS:,})"
         )
     return int(number)
+
+
+def _rate(text: str) -> float:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests (1 to 1,000)")
+    return float(text)
 
 
 def _seed(text: str) -> int:

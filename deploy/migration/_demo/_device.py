@@ -181,7 +181,12 @@ class Device:
             write = self.history.writing(str(item), changes, began=began)
         answer = await self._send(item.module, method, path, user, body, headers, (200, 201, 204))
         if 200 <= answer.status < 300:
-            write.acknowledged(time.monotonic())
+            now = time.monotonic()
+            write.acknowledged(now)
+            if answer.body:
+                # Nobody else writes it: what the answer shows has this write in it.
+                facts = item.facts_of(answer.json)
+                self.history.read(str(item), facts, began=now, ended=now)
             return answer
         if 400 <= answer.status < 500:
             write.refused()

@@ -71,7 +71,7 @@ class Size:
 
 
 FULL: Final = Size(20_000, 600, 30.0, 100, 15)
-FAST: Final = Size(600, 120, 20.0, 20, None)
+FAST: Final = Size(600, 120, 15.0, 20, None)
 
 
 class Demo:
