@@ -148,7 +148,7 @@ class Platform:
 
         def hear(document: Document) -> None:
             documents.append(document)
-            if document["event"] == "goesOn":
+            if document.get("event") == "goesOn":
                 self.report.goes_on(document["what"], document["done"], document["total"] or 0)
 
         try:
@@ -207,7 +207,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 def said(documents: Sequence[Document], event: str) -> Document:
     """The last document of an event. Raises ProgramError where there is none."""
-    found = [document for document in documents if document["event"] == event]
+    found = [document for document in documents if document.get("event") == event]
     if not found:
         raise ProgramError(f"nothing was said of {event!r}", [])
     return found[-1]

@@ -247,11 +247,14 @@ def test_a_store_that_went_back_is_always_found(chance: random.Random, steps: in
     }
     assert {problem.fact for problem in found} == changed
     for problem in found:
-        assert problem.kind is {
-            (True, False): Kind.LOST,
-            (False, True): Kind.RESURRECTED,
-            (False, False): Kind.STALE,
-        }[problem.seen is None, store.stands.get(problem.fact) is None]
+        assert (
+            problem.kind
+            is {
+                (True, False): Kind.LOST,
+                (False, True): Kind.RESURRECTED,
+                (False, False): Kind.STALE,
+            }[problem.seen is None, store.stands.get(problem.fact) is None]
+        )
 
 
 @pytest.mark.parametrize("kind", Kind)

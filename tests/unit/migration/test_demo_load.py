@@ -28,11 +28,11 @@ from deploy.migration._demo._load import Load, People
 
 Stored = dict[str, Any]
 
-_COURSE = {
+_COURSE: Stored = {
     "title": "T", "description": "D", "language": "en", "level": "beginner", "tags": [],
     "instructors": [], "outline": [], "createdAt": "2021-03-01T06:00:00.000Z", "publishedAt": None,
 }  # fmt: skip
-_CONTENT = {
+_CONTENT: Stored = {
     "courseId": "c", "position": 1, "contentType": "video/mp4", "sizeBytes": 1, "captions": [],
     "checksumSha256": None, "durationSeconds": None, "renditions": [], "failureReason": None,
     "createdAt": "2021-03-01T06:00:00.000Z",
@@ -203,13 +203,9 @@ async def loaded(apis: Apis) -> AsyncIterator[Load]:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         load = Load(url, people, per_second=2000, chance=Random(3))
         items = [
-            make(number)
-            for make in (
-                lambda number: course(f"c{number}"),
-                lambda number: content(f"k{number}"),
-                lambda number: progress(f"u{number}", "c1"),
-            )
-            for number in range(12)
+            *(course(f"c{number}") for number in range(12)),
+            *(content(f"k{number}") for number in range(12)),
+            *(progress(f"u{number}", "c1") for number in range(12)),
         ]
         await load.look_at(items, lambda _: None)
         yield load
