@@ -65,9 +65,9 @@ def test_a_migration_to_its_end(tmp_path: Path) -> None:
     assert facts["writePauses"].keys() == _MODULES
     assert not facts["writePausesBack"]
     events = [document["event"] for document in documents]
-    assert [document["percent"] for document in documents if document["event"] == "canary"] == [
-        1, 10, 50, 100,
-    ]  # fmt: skip
+    canaries = [document for document in documents if document["event"] == "canary"]
+    assert [canary["percent"] for canary in canaries] == [1, 10, 50, 100]
+    assert 0 < canaries[2]["toServices"] < canaries[2]["requests"]
     assert events.count("switched") == 3
     (retired,) = (document for document in documents if document["event"] == "retired")
     assert retired["requestsOfTheMonolith"] == 0

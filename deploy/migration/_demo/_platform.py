@@ -157,6 +157,10 @@ class Platform:
             self.report.done()
         return documents
 
+    def gateway_log(self) -> GatewayLog:
+        """What the gateway passes on from now on."""
+        return GatewayLog(self.state / "logs" / "gateway.log")
+
     def requests_of_the_monolith(self) -> int:
         """How many requests its log has, other than those that only ask whether it is well."""
         count = 0
@@ -165,6 +169,22 @@ class Platform:
                 if '"event":"request"' in line and '"route":"/readyz"' not in line:
                     count += 1
         return count
+
+
+class GatewayLog:
+    """The gateway's log, from where it ended when this was made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._start = path.stat().st_size
+
+    def shares(self) -> tuple[int, int]:
+        """How many requests went to the canary's target, and how many there were."""
+        with self._path.open("rb") as log:
+            log.seek(self._start)
+            text = log.read()
+        to_canary, to_stable = text.count(b'"target":"canary"'), text.count(b'"target":"stable"')
+        return to_canary, to_canary + to_stable
 
 
 @asynccontextmanager

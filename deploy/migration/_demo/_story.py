@@ -252,7 +252,7 @@ class Demo:
         """Verify a module and change its owner. What is refused or given up changed nothing, and is
         tried again: lag comes and goes with the load."""
         platform, report = self._platform, self._report
-        began = time.monotonic()
+        began = float("inf")
         for left in reversed(range(_TRIES)):
             try:
                 verified = said(await platform.migrate("verify", module), "verified")
@@ -263,6 +263,7 @@ class Demo:
                     {"module": module, "items": verified["items"], "rows": verified["rows"]},
                 )
                 await self._caught_up()
+                began = min(began, time.monotonic())
                 done = said(await platform.migrate(command, module), event)
                 break
             except ProgramError as error:
@@ -359,12 +360,20 @@ class Demo:
             "All methods: both sides write one table. Each step is watched before the next.",
         )  # fmt: skip
         for percent in steps:
+            log = self._platform.gateway_log()
             await self._each(self._canary_step(module, percent) for module in MODULES)
             failed = sum(self.load.counts.failed.values())
+            to_services, requests = log.shares()
             self._report.happened(
                 "canary",
-                f"{percent} % go to the services; failures so far: {failed}",
-                {"percent": percent, "failures": failed},
+                f"{percent} % are to go to the services: {to_services:,} of {requests:,} went;"
+                f" failures so far: {failed}",
+                {
+                    "percent": percent,
+                    "toServices": to_services,
+                    "requests": requests,
+                    "failures": failed,
+                },
                 style=Style.GREEN if not failed else Style.RED,
             )
 
