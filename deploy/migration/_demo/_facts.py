@@ -22,11 +22,18 @@ class Pause:
 
 @dataclass
 class Facts:
-    """Of one run. `lags` in seconds, one a second while the migration ran."""
+    """Of one run.
+
+    Args:
+        lags: seconds by which replication was behind, one a second while the migration ran.
+        copied_at: how many of these are from before everything was copied: until then streams are
+            read from their oldest record on.
+    """
 
     items: int = 0
     copy_seconds: float = 0.0
     lags: list[float] = field(default_factory=list)
+    copied_at: int = 0
     pauses: dict[str, Pause] = field(default_factory=dict)
     way_back: dict[str, Pause] = field(default_factory=dict)
     seconds: float = 0.0
@@ -45,7 +52,8 @@ class Facts:
             **{str(kind): history.count(kind) for kind in Kind},
             "writePauses": _pauses(self.pauses),
             "writePausesBack": _pauses(self.way_back),
-            "lagP99Seconds": percentile(self.lags, 99),
+            "lagP99Seconds": round(percentile(self.lags[self.copied_at :], 99), 3),
+            "lagMostWhileCopyingSeconds": round(max(self.lags[: self.copied_at], default=0.0), 3),
             "items": self.items,
             "itemsPerSecond": round(self.items_per_second, 1),
             "seconds": round(self.seconds, 1),
@@ -73,7 +81,11 @@ class Facts:
                 _row("write pause, way back", module, pause)
                 for module, pause in self.way_back.items()
             ),
-            ("lag p99", f"{percentile(self.lags, 99):.1f} s"),
+            (
+                "lag p99",
+                f"{percentile(self.lags[self.copied_at :], 99):.1f} s, while it was copied"
+                f" {max(self.lags[: self.copied_at], default=0.0):.1f} s at most",
+            ),
             ("copied", f"{self.items:,} items, {self.items_per_second:,.0f} a second under load"),
             *(_latencies(counts, module) for module in MODULES),
             ("time", _minutes(self.seconds)),

@@ -238,6 +238,7 @@ class Demo:
         began = time.monotonic()
         copied = said(await platform.migrate("copy"), "copied")
         facts.items, facts.copy_seconds = int(copied["items"]), time.monotonic() - began
+        facts.copied_at = len(facts.lags)
         report.happened(
             "copied",
             f"{facts.items:,} items in {facts.copy_seconds:.1f} s,"

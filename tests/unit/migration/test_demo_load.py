@@ -356,7 +356,7 @@ async def test_the_load_slows_down() -> None:
 
 
 async def test_the_table_of_facts_has_what_was_counted() -> None:
-    facts = Facts(items=100, copy_seconds=4.0, lags=[0.0, 1.0, 3.0], seconds=75)
+    facts = Facts(items=100, copy_seconds=4.0, lags=[9.0, 0.0, 1.0, 3.0], copied_at=1, seconds=75)
     facts.pauses[CATALOG] = Pause(1.5, 1.75)
     async with loaded(populated()) as load:
         await asked(load, 20)
@@ -367,6 +367,7 @@ async def test_the_table_of_facts_has_what_was_counted() -> None:
     assert document["requests"] == len(load.counts.requests)
     assert document["lost"] == document["resurrected"] == document["failures"] == 0
     assert document["lagP99Seconds"] == 3.0
+    assert document["lagMostWhileCopyingSeconds"] == 9.0
     assert document["itemsPerSecond"] == 25.0
     assert document["writePauses"] == {CATALOG: {"toldSeconds": 1.5, "longestWriteSeconds": 1.75}}
     assert "100 items, 25 a second under load" in table
