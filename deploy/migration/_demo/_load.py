@@ -127,10 +127,9 @@ class Load:
         """How often all devices together ask, at most."""
         return self._tempo.per_second
 
-    def slow_down(self) -> float:
-        """Ask half as often from now on; gives how often a second that is."""
-        self._tempo.per_second /= 2
-        return self._tempo.per_second
+    def ask(self, per_second: float) -> None:
+        """Ask so often from now on."""
+        self._tempo.per_second = per_second
 
     def some(self, module: str, count: int) -> list[Item]:
         """Items of a module that are known, the new ones first."""
