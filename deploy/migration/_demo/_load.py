@@ -19,6 +19,7 @@ from typing import Final
 from deploy.migration._demo._device import Counts, Device, Pace, StoppedError, Tempo
 from deploy.migration._demo._history import History
 from deploy.migration._demo._items import CATALOG, CONTENT, MODULES, PROGRESS, Item
+from deploy.migration._demo._processes import ProgramError
 from deploy.migration._demo._writers import (
     Drafts,
     Names,
@@ -73,7 +74,7 @@ class Load:
                     answer = await device.ask(item.module, "GET", item.path, expected=(200, 404))
                     facts = item.facts(answer)
                     if facts is None:
-                        raise RuntimeError(f"{item} can not be read: {answer}")
+                        raise ProgramError(f"{item} can not be read: {answer}", [])
                     self.history.found(str(item), facts)
                     self._all[str(item)] = item
                     if number % 2:
@@ -137,8 +138,8 @@ class Load:
 
     async def more_requests(self, module: str, count: int) -> None:
         """Wait until so many more of a module's requests were answered, or were not."""
-        goal = len(self.counts.seconds(module)) + count
-        while len(self.counts.seconds(module)) < goal:
+        goal = self.counts.asked[module] + count
+        while self.counts.asked[module] < goal:
             await asyncio.sleep(0.1)
 
     def _writers(self) -> list[Writer]:

@@ -351,11 +351,11 @@ class Demo:
         await platform.replay_outlines()
         await self._directory_is_known()
         for module in MODULES:
-            await self._same_answers(module)
+            compared = await self._same_answers(module)
             report.happened(
                 "sameAnswers",
-                f"{module}: the service says of {_COMPARED} items what the monolith said",
-                {"module": module, "items": _COMPARED},
+                f"{module}: the service says of {compared} items what the monolith said",
+                {"module": module, "items": compared},
                 style=Style.GREEN,
             )
 
@@ -377,13 +377,20 @@ class Demo:
             await asyncio.sleep(1)
         self._report.done()
 
-    async def _same_answers(self, module: str) -> None:
+    async def _same_answers(self, module: str) -> int:
+        """Of how many items. Raises ProgramError where the service says otherwise."""
         load = self.load
+        items = load.some(module, _COMPARED)
+        before = len(load.history.problems)
         async with Device(
             self._platform.service(module), self._platform.people.token, load.history, load.counts
         ) as device:
-            for item in load.some(module, _COMPARED):
+            for item in items:
                 await device.read(item)
+        wrong = [str(problem) for problem in load.history.problems[before:]]
+        if wrong:
+            raise ProgramError(f"the service of {module} says something else", wrong)
+        return len(items)
 
     async def _canary(self, steps: Iterable[int]) -> None:
         self._report.step(
@@ -416,7 +423,18 @@ class Demo:
             if watch is None or percent < 10
             else ("--watch-for", str(watch), "--min-requests", "5", "--slowdown", "5")
         )
-        await self._platform.release("canary", module, "--percent", str(percent), *judged)
+        for left in reversed(range(_TRIES)):
+            try:
+                await self._platform.release("canary", module, "--percent", str(percent), *judged)
+                break
+            except ProgramError as error:
+                if not left:
+                    raise
+                why = error.last_lines[-1] if error.last_lines else str(error)
+                self._report.happened(
+                    "takenBack", f"{module}: taken back, and tried again: {why}", {"why": why},
+                    style=Style.YELLOW,
+                )  # fmt: skip
         await self.load.more_requests(module, self._size.canary_requests)
 
     async def _retire(self) -> None:
