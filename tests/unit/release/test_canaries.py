@@ -300,6 +300,7 @@ def test_too_few_healthy_tasks_get_no_requests() -> None:
         for task in me.cloud.services[CATALOG].tasks:
             task.healthy = False
 
+    sick()
     me.cloud.time.every_step.append(sick)
     assert me.canary().walk([50.0], None) == 1
     assert "healthy tasks of 4 after 120 s" in me.last["reason"]
