@@ -42,6 +42,7 @@ class Counts:
     """Everything that was asked, by all devices."""
 
     requests: list[Request] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MODULES, 0))
     failed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MODULES, 0))
     failures: list[str] = field(default_factory=list)
     """The first ones, a line each."""
@@ -49,6 +50,7 @@ class Counts:
     def note(self, request: Request, failure: str | None) -> None:
         """One more."""
         self.requests.append(request)
+        self.asked[request.module] += 1
         if failure is not None:
             self.failed[request.module] += 1
             if len(self.failures) < _KEPT_FAILURES:

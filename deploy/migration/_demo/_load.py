@@ -19,6 +19,7 @@ from typing import Final
 from deploy.migration._demo._device import Counts, Device, Pace, StoppedError, Tempo
 from deploy.migration._demo._history import History
 from deploy.migration._demo._items import CATALOG, CONTENT, MODULES, PROGRESS, Item
+from deploy.migration._demo._processes import ProgramError
 from deploy.migration._demo._writers import (
     Drafts,
     Names,
@@ -73,7 +74,7 @@ class Load:
                     answer = await device.ask(item.module, "GET", item.path, expected=(200, 404))
                     facts = item.facts(answer)
                     if facts is None:
-                        raise RuntimeError(f"{item} can not be read: {answer}")
+                        raise ProgramError(f"{item} can not be read: {answer}", [])
                     self.history.found(str(item), facts)
                     self._all[str(item)] = item
                     if number % 2:
@@ -127,10 +128,9 @@ class Load:
         """How often all devices together ask, at most."""
         return self._tempo.per_second
 
-    def slow_down(self) -> float:
-        """Ask half as often from now on; gives how often a second that is."""
-        self._tempo.per_second /= 2
-        return self._tempo.per_second
+    def ask(self, per_second: float) -> None:
+        """Ask so often from now on."""
+        self._tempo.per_second = per_second
 
     def some(self, module: str, count: int) -> list[Item]:
         """Items of a module that are known, the new ones first."""
@@ -138,8 +138,8 @@ class Load:
 
     async def more_requests(self, module: str, count: int) -> None:
         """Wait until so many more of a module's requests were answered, or were not."""
-        goal = len(self.counts.seconds(module)) + count
-        while len(self.counts.seconds(module)) < goal:
+        goal = self.counts.asked[module] + count
+        while self.counts.asked[module] < goal:
             await asyncio.sleep(0.1)
 
     def _writers(self) -> list[Writer]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -43,6 +43,7 @@ _LEASE_SECONDS: Final = 20
 _COMPARED: Final = 30
 _LAG_TO_SWITCH_SECONDS: Final = 1.0
 _PATIENCE_LOOKS: Final = 10
+_BEHIND_SECONDS: Final = 20.0
 _LEAST_PER_SECOND: Final = 2.0
 _PAGE: Final = 1000
 _DIRECTORY_WITHIN_SECONDS: Final = 180.0
@@ -236,7 +237,8 @@ class Demo:
         report.command("./pantsw run deploy/migration/migrate.py -- worker …   (two of them)")
         await platform.migrate("start", "--set", f"lease={_LEASE_SECONDS}")
         began = time.monotonic()
-        copied = said(await platform.migrate("copy"), "copied")
+        async with self._keeping_up():
+            copied = said(await platform.migrate("copy"), "copied")
         facts.items, facts.copy_seconds = int(copied["items"]), time.monotonic() - began
         facts.copied_at = len(facts.lags)
         report.happened(
@@ -290,6 +292,40 @@ class Demo:
         )
         return pause
 
+    @asynccontextmanager
+    async def _keeping_up(self) -> AsyncIterator[None]:
+        """While it is copied, ask less where replication falls behind more and more: the copy waits
+        for it, and would never begin. Afterwards as before."""
+        per_second, lags = self.load.per_second, self.facts.lags
+
+        async def watch() -> None:
+            while True:
+                known = len(lags)
+                while len(lags) < known + _PATIENCE_LOOKS:
+                    await asyncio.sleep(0.1)
+                if lags[-1] > _BEHIND_SECONDS and lags[-1] > lags[known] + _PATIENCE_LOOKS / 2:
+                    self._slow_down()
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            self.load.ask(per_second)
+
+    def _slow_down(self) -> None:
+        if self.load.per_second <= _LEAST_PER_SECOND:
+            return
+        slower = self.load.per_second / 2
+        self.load.ask(slower)
+        self._report.happened(
+            "slowedDown",
+            f"this machine does not keep up: {slower:g} requests a second from now on",
+            {"perSecond": slower},
+            style=Style.YELLOW,
+        )
+
     async def _caught_up(self) -> None:
         """Replication keeps up on AWS; where everything runs on two cores it may not."""
         lags, waited = self.facts.lags, 0
@@ -301,14 +337,8 @@ class Demo:
                 break
             waited += 1
             self._report.goes_on(f"replication is {lags[-1]:.0f} s behind", 0, 0)
-            if waited % _PATIENCE_LOOKS == 0 and self.load.per_second > _LEAST_PER_SECOND:
-                slower = self.load.slow_down()
-                self._report.happened(
-                    "slowedDown",
-                    f"this machine does not keep up: {slower:g} requests a second from now on",
-                    {"perSecond": slower},
-                    style=Style.YELLOW,
-                )
+            if waited % _PATIENCE_LOOKS == 0:
+                self._slow_down()
         self._report.done()
 
     async def _deploy_the_services(self) -> None:
@@ -321,11 +351,11 @@ class Demo:
         await platform.replay_outlines()
         await self._directory_is_known()
         for module in MODULES:
-            await self._same_answers(module)
+            compared = await self._same_answers(module)
             report.happened(
                 "sameAnswers",
-                f"{module}: the service says of {_COMPARED} items what the monolith said",
-                {"module": module, "items": _COMPARED},
+                f"{module}: the service says of {compared} items what the monolith said",
+                {"module": module, "items": compared},
                 style=Style.GREEN,
             )
 
@@ -347,13 +377,20 @@ class Demo:
             await asyncio.sleep(1)
         self._report.done()
 
-    async def _same_answers(self, module: str) -> None:
+    async def _same_answers(self, module: str) -> int:
+        """Of how many items. Raises ProgramError where the service says otherwise."""
         load = self.load
+        items = load.some(module, _COMPARED)
+        before = len(load.history.problems)
         async with Device(
             self._platform.service(module), self._platform.people.token, load.history, load.counts
         ) as device:
-            for item in load.some(module, _COMPARED):
+            for item in items:
                 await device.read(item)
+        wrong = [str(problem) for problem in load.history.problems[before:]]
+        if wrong:
+            raise ProgramError(f"the service of {module} says something else", wrong)
+        return len(items)
 
     async def _canary(self, steps: Iterable[int]) -> None:
         self._report.step(
@@ -386,7 +423,18 @@ class Demo:
             if watch is None or percent < 10
             else ("--watch-for", str(watch), "--min-requests", "5", "--slowdown", "5")
         )
-        await self._platform.release("canary", module, "--percent", str(percent), *judged)
+        for left in reversed(range(_TRIES)):
+            try:
+                await self._platform.release("canary", module, "--percent", str(percent), *judged)
+                break
+            except ProgramError as error:
+                if not left:
+                    raise
+                why = error.last_lines[-1] if error.last_lines else str(error)
+                self._report.happened(
+                    "takenBack", f"{module}: taken back, and tried again: {why}", {"why": why},
+                    style=Style.YELLOW,
+                )  # fmt: skip
         await self.load.more_requests(module, self._size.canary_requests)
 
     async def _retire(self) -> None:

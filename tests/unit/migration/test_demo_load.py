@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from deploy.migration._demo._device import Tempo
 from deploy.migration._demo._facts import Facts, Pause, is_whole, percentile
 from deploy.migration._demo._history import Kind
 from deploy.migration._demo._items import (
@@ -350,9 +351,15 @@ async def test_what_is_not_answered_well_is_a_failure_and_is_left_alone() -> Non
         assert not is_whole(load.counts, load.history)
 
 
-async def test_the_load_slows_down() -> None:
+async def test_devices_ask_as_often_as_they_are_told_from_then_on() -> None:
+    tempo = Tempo(per_second=20, devices=10)
+    before = tempo.interval
+    tempo.per_second = 5
+
+    assert (before, tempo.interval) == (0.5, 2.0)
     async with loaded(populated()) as load:
-        assert load.slow_down() == load.per_second == 1000
+        load.ask(500)
+        assert load.per_second == 500
 
 
 async def test_the_table_of_facts_has_what_was_counted() -> None:
