@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -64,7 +65,11 @@ class Crew:
                 database = SimulatedDatabase(self.world)
                 worker = Worker(self.context(name, database))
                 task = asyncio.get_running_loop().create_task(worker.run())
-                database.on_death = lambda: task.cancel() and None
+
+                def died() -> None:
+                    task.cancel()
+
+                database.on_death = died
                 self.workers[name] = (worker, database, task)
             case "leaves" if names:
                 self.workers.pop(names[number % len(names)])[0].stop()
@@ -161,7 +166,7 @@ def test_who_leaves_gives_back_at_once_and_who_dies_after_its_lease() -> None:
         await crew.shares()
         # Nothing of who left is on its way.
         assert await crew.control.disturbances() == disturbances
-        gone = list(crew.workers)[0]
+        gone = next(iter(crew.workers))
         crew.happens("dies", 0)
         await sleep(MANY.lease * 0.5)
         assert (await crew.owners())[gone]
@@ -190,7 +195,7 @@ def test_shares_are_all_of_the_work_and_differ_by_one(
         for context, age in zip(contexts, ages, strict=True):
             control = Control(context)
             known = Members(
-                replace(context, wall=lambda age=age: age), control, Leases(context, control)
+                replace(context, wall=partial(float, age)), control, Leases(context, control)
             )
             await known.observe()
             members.append(known)
