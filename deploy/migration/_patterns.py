@@ -76,8 +76,11 @@ class KeyPattern:
         self.tokens = tuple(_tokens(text))
         self._check()
         self._expression = re.compile("".join(map(_expression, self.tokens)), re.DOTALL)
-        self.fields = tuple(token.name for token in self.tokens if isinstance(token, Field))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
         """The names of the fields, in order."""
+        return tuple(token.name for token in self.tokens if isinstance(token, Field))
 
     def match(self, value: str) -> dict[str, str] | None:
         """The fields of a value, None where it is not of this pattern."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -148,11 +147,6 @@ class Rule:
     where: AttributeIs | None = None
     transforms: Mapping[str, FieldTransform] = field(default_factory=dict)
 
-    @cached_property
-    def fields(self) -> frozenset[str]:
-        """The names of the fields of the source's key."""
-        return _fields(self.partition, self.sort)
-
 
 @dataclass(frozen=True, eq=False)
 class Nobody:
@@ -273,7 +267,7 @@ class SplitMapping:
                     back = {
                         name: _back(rule, name, value)
                         for name, value in fields.items()
-                        if name in rule.fields
+                        if name in _fields(rule.partition, rule.sort)
                     }
                     return Origin(rule, part, _cell(self.source, rule, back))
                 except (PatternError, KeyError):
@@ -610,7 +604,7 @@ def _shown(key: tuple[str, str | None]) -> str:
 
 def _unprovable(source: Table, rule: Rule) -> Iterator[str]:
     """What keeps the rule's keys from being an injective function of the source's."""
-    fields = rule.fields
+    fields = _fields(rule.partition, rule.sort)
     if (source.sort is None) != (rule.sort is None):
         yield f"the rule {rule.name!r} and {source.name} differ about a sort key"
     for name in sorted(rule.transforms.keys() - fields):
