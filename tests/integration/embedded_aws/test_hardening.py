@@ -127,6 +127,7 @@ async def test_only_the_named_services_run(running: Running, http: aiohttp.Clien
     assert sorted(health["services"]) == [
         "cognito-idp",
         "dynamodb",
+        "dynamodbstreams",
         "iam",
         "pipes",
         "s3",
