@@ -11,7 +11,10 @@
 # machine's network, and builds have none. Exit codes: 0 done, 1 it could not, 2 called wrongly.
 set -euo pipefail
 
+readonly longest_socket=/run/containerd/containerd.sock.ttrpc
 readonly start_seconds=60 stop_seconds=60
+# A socket's path has at most 107 bytes (unix(7)); this is the longest below the folder.
+readonly longest_folder=$((107 - ${#longest_socket}))
 
 die() { printf 'engine.sh: %s\n' "$2" >&2; exit "$1"; }
 
@@ -33,6 +36,7 @@ start() { # FOLDER
   mkdir -p "$1"
   local folder pid waited=0
   folder=$(cd "$1" && pwd -P)
+  [ ${#folder} -le $longest_folder ] || die 2 "$folder is ${#folder} bytes long; the paths of the engine's sockets allow $longest_folder. Name a shorter folder."
   if pid=$(cat "$folder/engine.pid" 2>/dev/null) && running "$pid"; then
     printf 'unix://%s/docker.sock\n' "$folder"
     return
