@@ -41,6 +41,6 @@ resource "aws_iam_role_policy" "release" {
 }
 
 output "arn" {
-  description = "The role."
+  description = "The role that releases are made with."
   value       = aws_iam_role.this.arn
 }
