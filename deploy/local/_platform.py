@@ -152,6 +152,7 @@ class Platform:
         self._grants: dict[str, ServiceGrant] = {}
         self._replaying: asyncio.Task[None] | None = None
         self._loading: asyncio.subprocess.Process | None = None
+        self._monolith: MonolithTables | None = None
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Starts, says so, and stops when ``stop`` is set.
@@ -328,7 +329,6 @@ class Platform:
                 raise PlatformError(f"the embedded AWS could not be set up: {error}") from error
 
     async def _provision_monolith(self) -> None:
-        self._monolith: MonolithTables | None = None
         if self._options.monolith_items is not None:
             self._monolith, self._resources = await provision_monolith(self._aws, self._resources)
         elif await has_monolith(self._aws):

@@ -12,6 +12,7 @@ import getpass
 import os
 import random
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,7 +32,7 @@ from deploy.migration._presence import Doing, Presence
 from deploy.migration._report import COMMAND, Report
 from deploy.migration._settings import kept, parse
 from deploy.migration._status import Look, look, next_steps
-from deploy.migration._where import Aws, find_aws, find_mapping
+from deploy.migration._where import LOCAL_STATE, Aws, find_aws, find_mapping
 from deploy.migration.commands import BadInputError, Migration
 from deploy.migration.mapping import SplitMapping, Table
 from deploy.migration.worker import Worker
@@ -163,11 +164,12 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 def same_place(options: argparse.Namespace) -> str:
     """The options that say which migration is meant, as they were given."""
-    said = [f"--mapping {options.mapping}"]
-    said += [f"--table {table}" for table in options.table]
+    said = ["--mapping", options.mapping]
+    for table in options.table:
+        said += ["--table", table]
     if options.local is not None:
-        said.append("--local" if str(options.local) == ".lyceum" else f"--local {options.local}")
-    return " ".join(said)
+        said += ["--local"] if options.local == LOCAL_STATE else ["--local", str(options.local)]
+    return shlex.join(said)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from deploy.migration._context import Settings
 from deploy.migration._control import Control
 
 KEY: Final = "settings"
-LOCAL: Final = {"settle": 2.0, "lease": 5.0}
+LOCAL: Final = {"settle": 2.0, "lease": 10.0}
 """On this machine a request that nobody waits for is over in milliseconds, not in minutes."""
 
 SIGNATURE_SECONDS: Final = 300.0

@@ -5,6 +5,7 @@ Reading changes nothing. What is said follows from what was read alone.
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -230,7 +231,8 @@ def next_steps(found: Look, command: Callable[[str], str]) -> list[str]:
         return [*steps, command("copy")]
     if progress.quarantine:
         key = next(iter(progress.quarantine))
-        return [*steps, f"{command('forgive')} {key!r}   once it is known what became of it"]
+        quoted = shlex.quote(key)
+        return [*steps, f"{command('forgive')} {quoted}   once it is known what became of it"]
     return [*steps, *_steps_of_modules(progress, command)]
 
 

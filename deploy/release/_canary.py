@@ -17,7 +17,7 @@ from deploy.release._errors import ReleaseError
 from deploy.release._judgement import Judgement, Outcome, Policy, Side, judge
 from deploy.release._report import COMMAND, Report
 from deploy.release._services import Service
-from deploy.release._stages import Stage, Stages
+from deploy.release._stages import Stage, Stages, Traffic
 from deploy.release._watch import LostSightError
 from libs.console import Style
 
@@ -337,9 +337,12 @@ class CanaryRelease:
             now = tools.now()
             time_is_over = now >= ends
             try:
-                self._is_still_ours(percent, target)
-                traffic = self._stages.traffic(
-                    self._stage, since, min(now, until), period=rhythm.period
+                self._refuse_others_moves()
+                # Before its first period has begun there is nothing to ask for.
+                traffic = (
+                    self._stages.traffic(self._stage, since, min(now, until), period=rhythm.period)
+                    if now > since
+                    else Traffic(Side(), Side())
                 )
             except TransientAwsError as error:
                 if not silent:
@@ -369,7 +372,7 @@ class CanaryRelease:
                 said = judgement.reason
                 self._tell_counts(percent, target, traffic.canary, traffic.stable)
 
-    def _is_still_ours(self, percent: float, target: str) -> None:
+    def _refuse_others_moves(self) -> None:
         """Raises _Superseded where somebody else has moved the traffic."""
         ours = self._stage
         found = self._stages.read(ours.api, ours.api_name)

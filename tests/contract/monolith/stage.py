@@ -24,7 +24,7 @@ from deploy.local._gateway import (
     Gateway,
     RouteTable,
     ServiceRoutes,
-    Target,
+    Stage,
     create_server,
     open_session,
 )
@@ -298,7 +298,7 @@ async def behind_the_gateway(app: web.Application) -> AsyncIterator[Served]:
         own = f"http://127.0.0.1:{listener.port}"
         gateway = Gateway(
             {
-                service: ServiceRoutes(templates, (Target("stable", own, 100),))
+                service: ServiceRoutes(templates, Stage.leading_to(f"127.0.0.1:{listener.port}"))
                 for service, templates in _templates().items()
             },
             session,

@@ -128,6 +128,7 @@ async def test_only_the_named_services_run(running: Running, http: aiohttp.Clien
         "apigateway",
         "cognito-idp",
         "dynamodb",
+        "dynamodbstreams",
         "iam",
         "monitoring",
         "pipes",

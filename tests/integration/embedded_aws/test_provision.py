@@ -4,6 +4,7 @@ import asyncio
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import jwt
@@ -90,6 +91,9 @@ async def test_a_monolith_is_not_put_beside_what_services_have_written(
     progress = resources.tables["progress_tracking"]
     key = {"userId": {"S": "ada"}, "sk": {"S": "H#tides#c"}}
     async with aws.client("dynamodb") as dynamodb:
+        # Of the tests before.
+        for table in resources.tables.values():
+            await _empty(dynamodb, table)
         await dynamodb.put_item(TableName=progress, Item=key)
         with pytest.raises(PlatformError, match="the table Progress is not empty"):
             await provision_monolith(aws, resources)
@@ -345,3 +349,10 @@ def test_a_restart_brings_everything_back_on_another_port(tmp_path: Path) -> Non
             backend.endpoint_url, backend.region, backend.access_key, backend.secret_key
         )
         asyncio.run(second(aws, resources, token))
+
+
+async def _empty(dynamodb: Any, table: str) -> None:
+    described = (await dynamodb.describe_table(TableName=table))["Table"]
+    names = [entry["AttributeName"] for entry in described["KeySchema"]]
+    for item in (await dynamodb.scan(TableName=table, ConsistentRead=True))["Items"]:
+        await dynamodb.delete_item(TableName=table, Key={name: item[name] for name in names})

@@ -192,7 +192,9 @@ def test_a_population_can_be_moved_whole() -> None:
     survey = check_mapping(LYCEUM)
     survey_items(LYCEUM, populated(), survey)
     assert survey.problems == []
-    assert {"course", "slug", "content", "progress", "nobody's"} <= survey.by_rule.keys()
+    assert {"course", "slug", "content", "progress", "profile", "payment"} <= (
+        survey.by_rule.keys()
+    )
 
 
 def test_a_population_has_so_many_items_each_with_a_key_of_its_own() -> None:

@@ -7,6 +7,7 @@ the image that it runs. Nothing here waits: `SimulatedTime.sleep` lets time pass
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -83,7 +84,7 @@ class Image:
     is_sick: bool = False
     says: str | None = None
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         return "sha256:" + hashlib.sha256(repr(self).encode()).hexdigest()
 

@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.unit.release.simulated_ecs import SimulatedCloud, SimulatedRegistry, SimulatedTime
+from tests.unit.release.simulated_ecs import (
+    SimulatedCloud,
+    SimulatedRegistry,
+    SimulatedTime,
+    refused,
+)
 
 EPOCH = 1_700_000_000
 API = "a1b2c3"
@@ -173,6 +178,8 @@ class SimulatedGateway(SimulatedCloud):
 
     def _get_metric_data(self, **given: Any) -> dict[str, Any]:
         """Two results a page."""
+        if given["StartTime"] >= given["EndTime"]:
+            raise refused("ValidationError", "StartTime must be less than EndTime")
         queries = given["MetricDataQueries"]
         begin = int(given.get("NextToken", 0))
         page = queries[begin : begin + 2]
