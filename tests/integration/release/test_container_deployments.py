@@ -118,7 +118,7 @@ def test_the_status_names_what_runs(operator: Operator, images: dict[str, TinyIm
     assert deploy(operator, images["new"])[-1]["code"] == 0
     # Beside it: what ECS tells late of the roll-out that has ended, and how the API leads requests.
     events = told(operator.run("status", CATALOG, "--json", "--watch"))
-    (status,) = [event for event in events if event["event"] == "serviceStatus"]
+    (status,) = (event for event in events if event["event"] == "serviceStatus")
     assert status["version"] == "0.1.1"
     assert {target["state"] for target in status["targets"]} == {"healthy"}
     assert [one["state"] for one in status["deployments"]] == ["COMPLETED"]
