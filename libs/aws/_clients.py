@@ -47,6 +47,7 @@ from libs.aws._settings import (
     s3_config,
     sqs_config,
 )
+from libs.aws._transport import direct_transport, verify_answers
 from libs.circuit_breaker import CircuitOpenError
 from libs.resilience import (
     BulkheadFullError,
@@ -560,6 +561,10 @@ async def open_clients(
             client = await stack.enter_async_context(
                 session.client("dynamodb", config=client_config(settings))
             )
+            if settings.dynamodb_transport == "direct":
+                await stack.enter_async_context(direct_transport(client, credentials=credentials))
+            else:
+                verify_answers(client)
             clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"), new_token)
         if "s3" in services:
             client = await stack.enter_async_context(

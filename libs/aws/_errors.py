@@ -160,6 +160,13 @@ def classify_failure(error: Exception) -> FailureKind:
     return FailureKind.FINAL
 
 
+def is_clock_skew(code: str, message: str) -> bool:
+    """Whether an error of AWS's says that a signature is from another time than its own."""
+    return code in _SKEWED_CODES or (
+        code in _SIGNATURE_CODES and message.startswith(_SKEWED_MESSAGES)
+    )
+
+
 def translate(error: Exception, *, dependency: str, operation: str) -> Exception:
     """The exception above that a botocore exception or a time-out is; others are given back."""
     if isinstance(error, ClientError):
@@ -239,8 +246,7 @@ def _translate_client_error(error: ClientError, dependency: str, operation: str)
         return DependencyUnavailable(
             dependency, operation, reason="credentials", executed=Executed.NO
         )
-    message = str(response.get("Error", {}).get("Message", ""))
-    if code in _SKEWED_CODES or (code in _SIGNATURE_CODES and message.startswith(_SKEWED_MESSAGES)):
+    if is_clock_skew(code, str(response.get("Error", {}).get("Message", ""))):
         return DependencyUnavailable(dependency, operation, reason="clock", executed=Executed.NO)
     if code in _NOT_FOUND_CODES:
         return NotFound(dependency, operation, code, status)

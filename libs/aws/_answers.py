@@ -1,0 +1,103 @@
+"""DynamoDB's answers as botocore gives them, read in one pass over the model instead of one per value.
+
+Owns decoding a JSON body and shaping it by botocore's model of the operation: unknown members and
+nulls are left out, binary values are bytes, times are datetimes. Knows no socket and no status:
+errors are read by botocore's own parser.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.utils import parse_timestamp
+from pydantic_core import from_json
+
+Reader = Callable[[Any], Any]
+
+# An item is its own reading unless one of these stands in its text: a binary value, a null, or an
+# escape that could spell one of these. Text that merely looks so costs time and nothing else.
+_NEEDS_A_LOOK = (b'"B"', b'"BS"', b"null", b"\\u00")
+_ATTRIBUTE_VALUE = "AttributeValue"
+
+
+class AnswerReader:
+    """Reads the answers to one operation, whose output is `shape`."""
+
+    def __init__(self, shape: StructureShape) -> None:
+        self._plain = _Compiler(as_they_are=frozenset({_ATTRIBUTE_VALUE})).reader(shape)
+        self._exact = _Compiler(as_they_are=frozenset()).reader(shape)
+
+    def read(self, body: bytes) -> dict[str, Any]:
+        """The answer. Raises ValueError where the body is no JSON object, or not one of the shape."""
+        value = from_json(body, cache_strings="keys") if body else {}
+        if type(value) is not dict:
+            raise ValueError("an answer is a JSON object")
+        reader = self._plain
+        for mark in _NEEDS_A_LOOK:
+            if mark in body:
+                reader = self._exact
+                break
+        if reader is None:
+            return value
+        try:
+            read: dict[str, Any] = reader(value)
+        except (AttributeError, TypeError) as error:
+            raise ValueError("the answer is not of the operation's shape") from error
+        return read
+
+
+class _Compiler:
+    """Makes a function of a shape; None is the one that gives back what it is given."""
+
+    def __init__(self, *, as_they_are: frozenset[str]) -> None:
+        self._as_they_are = as_they_are
+        self._made: dict[str, Reader | None] = {name: None for name in as_they_are}
+
+    def reader(self, shape: Shape) -> Reader | None:
+        if shape.name in self._made:
+            return self._made[shape.name]
+        match shape:
+            case StructureShape():
+                # A shape that contains itself finds the function that asks again for what was made.
+                self._made[shape.name] = lambda value: self._made[shape.name](value)  # type: ignore[misc]
+                made: Reader | None = self._structure(shape)
+            case ListShape():
+                made = _each(self.reader(shape.member))
+            case MapShape():
+                made = _each_value(self.reader(shape.value))
+            case _:
+                made = _SCALARS.get(shape.type_name)
+        self._made[shape.name] = made
+        return made
+
+    def _structure(self, shape: StructureShape) -> Reader:
+        members = {name: self.reader(member) for name, member in shape.members.items()}
+
+        def read(value: Any) -> Any:
+            if value is None:
+                return None
+            found = {}
+            for name, entry in value.items():
+                if entry is None or name not in members:
+                    continue
+                reader = members[name]
+                found[name] = entry if reader is None else reader(entry)
+            return found
+
+        return read
+
+
+def _each(reader: Reader | None) -> Reader | None:
+    if reader is None:
+        return None
+    return lambda value: [reader(entry) for entry in value]
+
+
+def _each_value(reader: Reader | None) -> Reader | None:
+    if reader is None:
+        return None
+    return lambda value: {name: reader(entry) for name, entry in value.items()}
+
+
+_SCALARS: dict[str, Reader] = {"blob": base64.b64decode, "timestamp": parse_timestamp}

@@ -1,0 +1,262 @@
+"""The way of DynamoDB's calls past botocore's own endpoint: signed, sent and read here.
+
+Owns what happens between botocore's `before-call` event, where a request has been made, and its
+`after-call`, where an answer has been read; the client, its parameters and its exceptions stay.
+Repeats nothing, guards nothing and renews no credentials: that is `_clients`'s.
+"""
+
+import asyncio
+import socket
+import time
+import uuid
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import aiohttp
+from aiobotocore.parsers import create_parser
+from aiohttp.http_exceptions import BadStatusLine
+from botocore.exceptions import (
+    ChecksumError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.httpsession import mask_proxy_url
+from multidict import CIMultiDict
+from yarl import URL
+
+from libs.aws._answers import AnswerReader
+from libs.aws._credentials import Credentials
+from libs.aws._errors import is_clock_skew
+from libs.aws._sigv4 import RequestSigner, SignedPlace
+from libs.logging import get_logger
+
+_log = get_logger(__name__)
+
+# Part of what botocore adds to an answer when it may try once.
+_ONE_ATTEMPT = {"MaxAttemptsReached": True, "RetryAttempts": 0}
+
+
+@asynccontextmanager
+async def direct_transport(
+    client: Any, *, credentials: Credentials, wall_clock: Callable[[], float] = time.time
+) -> AsyncIterator[None]:
+    """Let a DynamoDB client's calls go this way while the context is open.
+
+    `wall_clock` gives seconds of the epoch, for signatures. TLS, proxy, pool and time-outs are what
+    the client was told, by its configuration and by the SDK's environment variables.
+    """
+    # What the SDK's own session has been made of; aiobotocore has no public way to it (a test holds
+    # this to the pinned version).
+    sdk = client._endpoint.http_session
+    proxy: str | None = sdk._proxy_config.proxy_url_for(client.meta.endpoint_url)
+    async with aiohttp.ClientSession(
+        connector=sdk._create_connector(proxy),
+        timeout=sdk._timeout,
+        skip_auto_headers={"Content-Type"},
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        transport = _DirectTransport(
+            session,
+            signer=RequestSigner(client.meta.region_name, "dynamodb"),
+            credentials=credentials,
+            proxy=proxy,
+            proxy_headers=sdk._proxy_config.proxy_headers_for(client.meta.endpoint_url),
+            wall_clock=wall_clock,
+        )
+        # Last: others add their headers before.
+        client.meta.events.register_last("before-call", transport.before_call)
+        try:
+            yield
+        finally:
+            client.meta.events.unregister("before-call", transport.before_call)
+
+
+def verify_answers(client: Any) -> None:
+    """Let the SDK's own transport check `x-amz-crc32` too: told to try once, botocore doesn't."""
+
+    async def after_call(http_response: Any, **kwargs: Any) -> None:
+        _check_crc32(http_response.headers, await http_response.content)
+
+    client.meta.events.register("after-call", after_call)
+
+
+class _Answer(NamedTuple):
+    """An HTTP answer as handlers of `after-call` know it."""
+
+    url: str
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    async def content(self) -> bytes:
+        return self.body
+
+
+class _DirectTransport:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        signer: RequestSigner,
+        credentials: Credentials,
+        proxy: str | None,
+        proxy_headers: Mapping[str, str],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._signer = signer
+        self._credentials = credentials
+        self._proxy = {} if proxy is None else {"proxy": proxy, "proxy_headers": proxy_headers}
+        self._wall_clock = wall_clock
+        # By how much this machine's clock is behind AWS's, as far as is known.
+        self._clock_offset = 0.0
+        self._places: dict[str, tuple[URL, SignedPlace]] = {}
+        self._readers: dict[str, AnswerReader] = {}
+
+    async def before_call(
+        self, model: Any, params: Mapping[str, Any], **kwargs: Any
+    ) -> tuple[_Answer, dict[str, Any]]:
+        """Make the call; botocore takes what comes back for the answer."""
+        address = params["url"]
+        url, place = self._places.get(address) or self._place(address)
+        body = params["body"]
+        headers = dict(params["headers"])
+        self._signer.sign(
+            headers,
+            body,
+            place=place,
+            signer=self._credentials.signer(),
+            at=self._wall_clock() + self._clock_offset,
+        )
+        # Names that AWS finds a call by, added after the signature as botocore does it.
+        headers["amz-sdk-invocation-id"] = str(uuid.uuid4())
+        headers["amz-sdk-request"] = "attempt=1"
+        headers["Accept-Encoding"] = "identity"
+        answer = await self._send(address, url, headers, body)
+        _check_crc32(answer.headers, answer.body)
+        if answer.status_code >= 300:
+            return answer, await self._read_error(model, answer)
+        return answer, await self._read(model, answer)
+
+    def _place(self, address: str) -> tuple[URL, SignedPlace]:
+        # One client has one endpoint.
+        self._places = {address: (URL(address, encoded=True), SignedPlace.of(address))}
+        return self._places[address]
+
+    async def _send(
+        self, address: str, url: URL, headers: Mapping[str, str], body: bytes
+    ) -> _Answer:
+        try:
+            async with self._session.post(
+                url, data=body, headers=CIMultiDict(headers), **self._proxy
+            ) as response:
+                content = await response.read()
+        except Exception as error:
+            raise self._as_botocore(error, address) from error
+        return _Answer(
+            address,
+            response.status,
+            {name.decode().lower(): value.decode() for name, value in response.raw_headers},
+            content,
+        )
+
+    def _as_botocore(self, error: Exception, address: str) -> Exception:
+        """The exception that aiobotocore makes of one of aiohttp's, in its order."""
+        match error:
+            case aiohttp.ClientSSLError():
+                return SSLError(endpoint_url=address, error=error)
+            case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+                return ProxyConnectionError(
+                    proxy_url=mask_proxy_url(self._proxy["proxy"]), error=error
+                )
+            case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | BadStatusLine():
+                return ConnectionClosedError(error=error, request=None, endpoint_url=address)
+            case aiohttp.ServerTimeoutError():
+                if str(error).lower().startswith("connect"):
+                    return ConnectTimeoutError(endpoint_url=address, error=error)
+                return ReadTimeoutError(endpoint_url=address, error=error)
+            case aiohttp.ClientConnectionError() | socket.gaierror():
+                return EndpointConnectionError(endpoint_url=address, error=error)
+            case asyncio.TimeoutError():
+                return ReadTimeoutError(endpoint_url=address, error=error)
+        return HTTPClientError(error=error)
+
+    async def _read(self, model: Any, answer: _Answer) -> dict[str, Any]:
+        reader = self._readers.get(model.name)
+        if reader is None:
+            reader = self._readers[model.name] = AnswerReader(model.output_shape)
+        try:
+            parsed = reader.read(answer.body)
+        except ValueError:
+            # Whatever this is, it is no answer of DynamoDB's: what botocore makes of it counts.
+            return await self._read_as_botocore(model, answer)
+        metadata: dict[str, Any] = {
+            "HTTPStatusCode": answer.status_code,
+            "HTTPHeaders": answer.headers,
+            **_ONE_ATTEMPT,
+        }
+        request_id = answer.headers.get("x-amzn-requestid")
+        if request_id is not None:
+            metadata["RequestId"] = request_id
+        parsed["ResponseMetadata"] = metadata
+        return parsed
+
+    async def _read_error(self, model: Any, answer: _Answer) -> dict[str, Any]:
+        parsed = await self._read_as_botocore(model, answer)
+        error = parsed.get("Error", {})
+        shape = model.service_model.shape_for_error_code(error.get("Code"))
+        if shape is not None:
+            # The members that the model gives to this error, such as the item of a condition.
+            parsed.update(await create_parser("json").parse(_response(model, answer), shape))
+        if is_clock_skew(str(error.get("Code")), str(error.get("Message"))):
+            self._correct_clock(answer)
+        return parsed
+
+    async def _read_as_botocore(self, model: Any, answer: _Answer) -> dict[str, Any]:
+        parsed: dict[str, Any] = await create_parser("json").parse(
+            _response(model, answer), model.output_shape
+        )
+        parsed["ResponseMetadata"].update(_ONE_ATTEMPT)
+        return parsed
+
+    def _correct_clock(self, answer: _Answer) -> None:
+        """Take AWS's time from its refusal for the calls that come; this one stays refused, and
+        nothing was executed. When the machine's clock is set right, the same happens once more."""
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        except ValueError:
+            return
+        self._clock_offset = theirs - self._wall_clock()
+        _log.warning("signing_clock_corrected", offsetSeconds=round(self._clock_offset))
+
+
+def _response(model: Any, answer: _Answer) -> dict[str, Any]:
+    """An answer in the words of botocore's parsers."""
+    return {
+        "headers": answer.headers,
+        "status_code": answer.status_code,
+        "context": {"operation_name": model.name},
+        "body": answer.body,
+    }
+
+
+def _check_crc32(headers: Mapping[str, str], body: bytes) -> None:
+    """Raise ChecksumError where DynamoDB says that it sent something else."""
+    expected = headers.get("x-amz-crc32")
+    if expected is None:
+        return
+    actual = zlib.crc32(body)
+    if expected != str(actual):
+        raise ChecksumError(
+            checksum_type="crc32", expected_checksum=expected, actual_checksum=actual
+        )
