@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import ClientConnectorError
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from libs.circuit_breaker import Outcome
 from libs.resilience import FailureKind
@@ -186,6 +187,8 @@ def translate(error: Exception, *, dependency: str, operation: str) -> Exception
             )
     if isinstance(error, OSError):
         return DependencyUnavailable(dependency, operation, reason="connection")
+    if isinstance(error, ResponseParserError | UnicodeDecodeError):
+        return DependencyUnavailable(dependency, operation, reason="malformed_response")
     return error
 
 

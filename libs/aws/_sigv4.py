@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from botocore.utils import normalize_url_path
@@ -19,10 +19,10 @@ from libs.aws._credentials import Signer
 # What a hop may change is not signed: botocore's SIGNED_HEADERS_BLACKLIST.
 _UNSIGNED = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MOST_TEMPLATES = 64
 
 
-@dataclass(frozen=True)
-class SignedPlace:
+class SignedPlace(NamedTuple):
     """Where a POST without a query goes, in the words of a signature: host and canonical path."""
 
     host: str
@@ -40,9 +40,17 @@ class SignedPlace:
         return cls(host, quote(normalize_url_path(parts.path), safe="/~"))
 
 
+class _Template(NamedTuple):
+    """A canonical request but for its moment and the body's hash, and the names that it signs."""
+
+    before_moment: str
+    after_moment: str
+    names: str
+
+
 class RequestSigner:
-    """Signs for one region and service. `time` (seconds of the epoch) is passed with each request:
-    whose clock is right is decided elsewhere."""
+    """Signs for one region and service. The instant is passed with each request: whose clock is
+    right is decided elsewhere."""
 
     def __init__(self, region: str, service: str) -> None:
         self._scope = f"{region}/{service}/aws4_request"
@@ -51,37 +59,57 @@ class RequestSigner:
         self._moment = ""
         self._key_of: tuple[str, str] = ("", "")
         self._key = b""
+        self._templates: dict[object, _Template] = {}
 
     def sign(
         self, headers: dict[str, str], body: bytes, *, place: SignedPlace, signer: Signer, at: float
     ) -> None:
         """Add `X-Amz-Date`, for temporary credentials `X-Amz-Security-Token`, and `Authorization`
-        to the headers of a POST; those that are there already are signed with it."""
+        to the headers of a POST; those that are there already are signed with it. `at`: seconds of
+        the epoch."""
+        key = (place, signer.token, *headers.items())
+        template = self._templates.get(key) or self._template(key, headers, place, signer.token)
         moment = self._moment_of(at)
-        headers["X-Amz-Date"] = moment
-        if signer.token is not None:
-            headers["X-Amz-Security-Token"] = signer.token
-        signed = {
-            lower: value for name, value in headers.items() if (lower := name.lower()) not in _UNSIGNED
-        }
-        signed["host"] = place.host
-        names = sorted(signed)
-        signed_names = ";".join(names)
-        lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
-        canonical = (
-            f"POST\n{place.path}\n\n{lines}\n{signed_names}\n{hashlib.sha256(body).hexdigest()}"
-        )
         scope = f"{moment[:8]}/{self._scope}"
+        canonical = (
+            f"{template.before_moment}{moment}{template.after_moment}"
+            f"{hashlib.sha256(body).hexdigest()}"
+        )
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = hmac.digest(
             self._key_for(signer.secret_key, moment[:8]),
             f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}".encode(),
             "sha256",
         ).hex()
+        headers["X-Amz-Date"] = moment
+        if signer.token:
+            headers["X-Amz-Security-Token"] = signer.token
         headers["Authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={signer.access_key}/{scope}, "
-            f"SignedHeaders={signed_names}, Signature={signature}"
+            f"SignedHeaders={template.names}, Signature={signature}"
         )
+
+    def _template(
+        self, key: object, headers: Mapping[str, str], place: SignedPlace, token: str | None
+    ) -> _Template:
+        signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+        signed = {name: value for name, value in signed.items() if name not in _UNSIGNED}
+        signed |= {"host": place.host, "x-amz-date": ""}
+        if token:
+            signed["x-amz-security-token"] = token
+        before = [f"{name}:{signed[name]}\n" for name in sorted(signed) if name < "x-amz-date"]
+        after = [f"{name}:{signed[name]}\n" for name in sorted(signed) if name > "x-amz-date"]
+        names = ";".join(sorted(signed))
+        template = _Template(
+            f"POST\n{place.path}\n\n{''.join(before)}x-amz-date:",
+            f"\n{''.join(after)}\n{names}\n",
+            names,
+        )
+        # One for each operation of an endpoint, until the session token is another.
+        if len(self._templates) >= _MOST_TEMPLATES:
+            self._templates.clear()
+        self._templates[key] = template
+        return template
 
     def _moment_of(self, at: float) -> str:
         second = int(at)

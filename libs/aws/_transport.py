@@ -13,7 +13,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 from aiobotocore.parsers import create_parser
@@ -29,12 +29,14 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.httpsession import mask_proxy_url
+from botocore.parsers import ResponseParserError
 from multidict import CIMultiDict
 from yarl import URL
 
 from libs.aws._answers import AnswerReader
 from libs.aws._credentials import Credentials
 from libs.aws._errors import is_clock_skew
+from libs.aws._short_way import Answer, ShortWay
 from libs.aws._sigv4 import RequestSigner, SignedPlace
 from libs.logging import get_logger
 
@@ -53,7 +55,7 @@ async def direct_transport(
     `wall_clock` gives seconds of the epoch, for signatures. TLS, proxy, pool and time-outs are what
     the client was told, by its configuration and by the SDK's environment variables.
     """
-    # What the SDK's own session has been made of; aiobotocore has no public way to it (a test holds
+    # What the SDK's own session would be made of; aiobotocore has no public way to it (a test holds
     # this to the pinned version).
     sdk = client._endpoint.http_session
     proxy: str | None = sdk._proxy_config.proxy_url_for(client.meta.endpoint_url)
@@ -64,7 +66,7 @@ async def direct_transport(
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        transport = _DirectTransport(
+        transport = DirectTransport(
             session,
             signer=RequestSigner(client.meta.region_name, "dynamodb"),
             credentials=credentials,
@@ -72,12 +74,19 @@ async def direct_transport(
             proxy_headers=sdk._proxy_config.proxy_headers_for(client.meta.endpoint_url),
             wall_clock=wall_clock,
         )
+        short_way = ShortWay(client, transport.call)
+
+        async def before_call(
+            model: Any, params: Mapping[str, Any], **kwargs: Any
+        ) -> tuple[Answer, dict[str, Any]]:
+            short_way.learn(model, params)
+            return await transport.call(model, params["url"], params["headers"], params["body"])
+
         # Last: others add their headers before.
-        client.meta.events.register_last("before-call", transport.before_call)
-        try:
+        client.meta.events.register_last("before-call", before_call)
+        with short_way.taken():
             yield
-        finally:
-            client.meta.events.unregister("before-call", transport.before_call)
+        client.meta.events.unregister("before-call", before_call)
 
 
 def verify_answers(client: Any) -> None:
@@ -89,20 +98,9 @@ def verify_answers(client: Any) -> None:
     client.meta.events.register("after-call", after_call)
 
 
-class _Answer(NamedTuple):
-    """An HTTP answer as handlers of `after-call` know it."""
+class DirectTransport:
+    """Signs, sends and reads."""
 
-    url: str
-    status_code: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    async def content(self) -> bytes:
-        return self.body
-
-
-class _DirectTransport:
     def __init__(
         self,
         session: aiohttp.ClientSession,
@@ -123,26 +121,25 @@ class _DirectTransport:
         self._places: dict[str, tuple[URL, SignedPlace]] = {}
         self._readers: dict[str, AnswerReader] = {}
 
-    async def before_call(
-        self, model: Any, params: Mapping[str, Any], **kwargs: Any
-    ) -> tuple[_Answer, dict[str, Any]]:
-        """Make the call; botocore takes what comes back for the answer."""
-        address = params["url"]
+    async def call(
+        self, model: Any, address: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Answer, dict[str, Any]]:
+        """The answer to a request of botocore's, raw and as botocore's parsers give it; also where
+        it is an error. Raises what aiobotocore raises where there is none."""
         url, place = self._places.get(address) or self._place(address)
-        body = params["body"]
-        headers = dict(params["headers"])
+        signed = dict(headers)
         self._signer.sign(
-            headers,
+            signed,
             body,
             place=place,
             signer=self._credentials.signer(),
             at=self._wall_clock() + self._clock_offset,
         )
-        # Names that AWS finds a call by, added after the signature as botocore does it.
-        headers["amz-sdk-invocation-id"] = str(uuid.uuid4())
-        headers["amz-sdk-request"] = "attempt=1"
-        headers["Accept-Encoding"] = "identity"
-        answer = await self._send(address, url, headers, body)
+        # By these AWS tells attempts from each other. Unsigned, as botocore sends them.
+        signed["amz-sdk-invocation-id"] = str(uuid.uuid4())
+        signed["amz-sdk-request"] = "attempt=1"
+        signed["Accept-Encoding"] = "identity"
+        answer = await self._send(address, url, signed, body)
         _check_crc32(answer.headers, answer.body)
         if answer.status_code >= 300:
             return answer, await self._read_error(model, answer)
@@ -155,7 +152,7 @@ class _DirectTransport:
 
     async def _send(
         self, address: str, url: URL, headers: Mapping[str, str], body: bytes
-    ) -> _Answer:
+    ) -> Answer:
         try:
             async with self._session.post(
                 url, data=body, headers=CIMultiDict(headers), **self._proxy
@@ -163,7 +160,7 @@ class _DirectTransport:
                 content = await response.read()
         except Exception as error:
             raise self._as_botocore(error, address) from error
-        return _Answer(
+        return Answer(
             address,
             response.status,
             {name.decode().lower(): value.decode() for name, value in response.raw_headers},
@@ -191,7 +188,7 @@ class _DirectTransport:
                 return ReadTimeoutError(endpoint_url=address, error=error)
         return HTTPClientError(error=error)
 
-    async def _read(self, model: Any, answer: _Answer) -> dict[str, Any]:
+    async def _read(self, model: Any, answer: Answer) -> dict[str, Any]:
         reader = self._readers.get(model.name)
         if reader is None:
             reader = self._readers[model.name] = AnswerReader(model.output_shape)
@@ -211,7 +208,7 @@ class _DirectTransport:
         parsed["ResponseMetadata"] = metadata
         return parsed
 
-    async def _read_error(self, model: Any, answer: _Answer) -> dict[str, Any]:
+    async def _read_error(self, model: Any, answer: Answer) -> dict[str, Any]:
         parsed = await self._read_as_botocore(model, answer)
         error = parsed.get("Error", {})
         shape = model.service_model.shape_for_error_code(error.get("Code"))
@@ -222,14 +219,17 @@ class _DirectTransport:
             self._correct_clock(answer)
         return parsed
 
-    async def _read_as_botocore(self, model: Any, answer: _Answer) -> dict[str, Any]:
-        parsed: dict[str, Any] = await create_parser("json").parse(
-            _response(model, answer), model.output_shape
-        )
+    async def _read_as_botocore(self, model: Any, answer: Answer) -> dict[str, Any]:
+        parsed: dict[str, Any]
+        try:
+            parsed = await create_parser("json").parse(_response(model, answer), model.output_shape)
+        except (AttributeError, TypeError, ValueError) as error:
+            # botocore lets these out as they are; they name no cause that a caller could act on.
+            raise ResponseParserError(f"{model.name}: {type(error).__name__}") from error
         parsed["ResponseMetadata"].update(_ONE_ATTEMPT)
         return parsed
 
-    def _correct_clock(self, answer: _Answer) -> None:
+    def _correct_clock(self, answer: Answer) -> None:
         """Take AWS's time from its refusal for the calls that come; this one stays refused, and
         nothing was executed. When the machine's clock is set right, the same happens once more."""
         try:
@@ -240,7 +240,7 @@ class _DirectTransport:
         _log.warning("signing_clock_corrected", offsetSeconds=round(self._clock_offset))
 
 
-def _response(model: Any, answer: _Answer) -> dict[str, Any]:
+def _response(model: Any, answer: Answer) -> dict[str, Any]:
     """An answer in the words of botocore's parsers."""
     return {
         "headers": answer.headers,
