@@ -89,16 +89,24 @@ class _Compiler:
         return read
 
 
-def _each(reader: Reader | None) -> Reader | None:
-    if reader is None:
-        return None
-    return lambda value: [reader(entry) for entry in value]
+def _each(reader: Reader | None) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise TypeError("a list was expected")
+        return value if reader is None else [reader(entry) for entry in value]
+
+    return read
 
 
-def _each_value(reader: Reader | None) -> Reader | None:
-    if reader is None:
-        return None
-    return lambda value: {name: reader(entry) for name, entry in value.items()}
+def _each_value(reader: Reader | None) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError("a map was expected")
+        if reader is None:
+            return value
+        return {name: reader(entry) for name, entry in value.items()}
+
+    return read
 
 
 _SCALARS: dict[str, Reader] = {"blob": base64.b64decode, "timestamp": parse_timestamp}

@@ -138,6 +138,7 @@ class DirectTransport:
         # By these AWS tells attempts from each other. Unsigned, as botocore sends them.
         signed["amz-sdk-invocation-id"] = str(uuid.uuid4())
         signed["amz-sdk-request"] = "attempt=1"
+        signed["Content-Length"] = str(len(body))
         signed["Accept-Encoding"] = "identity"
         answer = await self._send(address, url, signed, body)
         _check_crc32(answer.headers, answer.body)
