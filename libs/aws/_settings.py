@@ -16,6 +16,7 @@ USER_AGENT = "lyceum"
 
 # How DynamoDB's calls get there: signed, sent and read by `_transport`, or all by botocore.
 Transport = Literal["direct", "sdk"]
+DEFAULT_TRANSPORT: Transport = "direct"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class AwsSettings:
     read_timeout_seconds: float = 2.0
     keepalive_seconds: float = 30.0
     credentials_check_seconds: float = 30.0
-    dynamodb_transport: Transport = "direct"
+    dynamodb_transport: Transport = DEFAULT_TRANSPORT
     breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(call_timeout_seconds=2.0))
     bulkhead: BulkheadPolicy = field(default_factory=BulkheadPolicy)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
