@@ -2,17 +2,16 @@
 
 Owns what happens between botocore's `before-call` event, where a request has been made, and its
 `after-call`, where an answer has been read; the client, its parameters and its exceptions stay.
-Repeats nothing, guards nothing and renews no credentials: that is `_clients`'s.
+Repeats nothing but what was signed for another time than AWS's, guards nothing and renews no
+credentials: that is `_clients`'s.
 """
 
 import asyncio
 import socket
-import time
 import uuid
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -34,13 +33,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from libs.aws._answers import AnswerReader
+from libs.aws._clock import SigningClock
 from libs.aws._credentials import Credentials
 from libs.aws._errors import is_clock_skew
 from libs.aws._short_way import Answer, ShortWay
 from libs.aws._sigv4 import RequestSigner, SignedPlace
-from libs.logging import get_logger
-
-_log = get_logger(__name__)
 
 # Part of what botocore adds to an answer when it may try once.
 _ONE_ATTEMPT = {"MaxAttemptsReached": True, "RetryAttempts": 0}
@@ -48,12 +45,12 @@ _ONE_ATTEMPT = {"MaxAttemptsReached": True, "RetryAttempts": 0}
 
 @asynccontextmanager
 async def direct_transport(
-    client: Any, *, credentials: Credentials, wall_clock: Callable[[], float] = time.time
+    client: Any, *, credentials: Credentials, clock: SigningClock
 ) -> AsyncIterator[None]:
     """Let a DynamoDB client's calls go this way while the context is open.
 
-    `wall_clock` gives seconds of the epoch, for signatures. TLS, proxy, pool and time-outs are what
-    the client was told, by its configuration and by the SDK's environment variables.
+    `clock` is corrected by DynamoDB's refusals. TLS, proxy, pool and time-outs are what the client
+    was told, by its configuration and by the SDK's environment variables.
     """
     # What the SDK's own session would be made of; aiobotocore has no public way to it (a test holds
     # this to the pinned version).
@@ -72,7 +69,7 @@ async def direct_transport(
             credentials=credentials,
             proxy=proxy,
             proxy_headers=sdk._proxy_config.proxy_headers_for(client.meta.endpoint_url),
-            wall_clock=wall_clock,
+            clock=clock,
         )
         short_way = ShortWay(client, transport.call)
 
@@ -84,9 +81,11 @@ async def direct_transport(
 
         # Last: others add their headers before.
         client.meta.events.register_last("before-call", before_call)
-        with short_way.taken():
-            yield
-        client.meta.events.unregister("before-call", before_call)
+        try:
+            with short_way.taken():
+                yield
+        finally:
+            client.meta.events.unregister("before-call", before_call)
 
 
 def verify_answers(client: Any) -> None:
@@ -109,15 +108,14 @@ class DirectTransport:
         credentials: Credentials,
         proxy: str | None,
         proxy_headers: Mapping[str, str],
-        wall_clock: Callable[[], float],
+        clock: SigningClock,
     ) -> None:
         self._session = session
         self._signer = signer
         self._credentials = credentials
-        self._proxy = {} if proxy is None else {"proxy": proxy, "proxy_headers": proxy_headers}
-        self._wall_clock = wall_clock
-        # By how much this machine's clock is behind AWS's, as far as is known.
-        self._clock_offset = 0.0
+        self._proxy = proxy
+        self._proxy_headers = proxy_headers
+        self._clock = clock
         self._places: dict[str, tuple[URL, SignedPlace]] = {}
         self._readers: dict[str, AnswerReader] = {}
 
@@ -126,14 +124,27 @@ class DirectTransport:
     ) -> tuple[Answer, dict[str, Any]]:
         """The answer to a request of botocore's, raw and as botocore's parsers give it; also where
         it is an error. Raises what aiobotocore raises where there is none."""
+        offset_seconds = self._clock.offset_seconds
+        answer = await self._send_signed(address, headers, body)
+        if answer.status_code < 300:
+            return answer, await self._read(model, answer)
+        parsed = await self._read_error(model, answer)
+        error = parsed.get("Error", {})
+        if is_clock_skew(str(error.get("Code")), str(error.get("Message"))):
+            self._clock.correct(answer.headers.get("date", ""))
+            if self._clock.offset_seconds != offset_seconds:
+                # A signature that is refused has executed nothing. Another refusal is an answer.
+                answer = await self._send_signed(address, headers, body)
+                if answer.status_code < 300:
+                    return answer, await self._read(model, answer)
+                parsed = await self._read_error(model, answer)
+        return answer, parsed
+
+    async def _send_signed(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
         url, place = self._places.get(address) or self._place(address)
         signed = dict(headers)
         self._signer.sign(
-            signed,
-            body,
-            place=place,
-            signer=self._credentials.signer(),
-            at=self._wall_clock() + self._clock_offset,
+            signed, body, place=place, signer=self._credentials.signer(), at=self._clock.now()
         )
         # By these AWS tells attempts from each other. Unsigned, as botocore sends them.
         signed["amz-sdk-invocation-id"] = str(uuid.uuid4())
@@ -142,9 +153,7 @@ class DirectTransport:
         signed["Accept-Encoding"] = "identity"
         answer = await self._send(address, url, signed, body)
         _check_crc32(answer.headers, answer.body)
-        if answer.status_code >= 300:
-            return answer, await self._read_error(model, answer)
-        return answer, await self._read(model, answer)
+        return answer
 
     def _place(self, address: str) -> tuple[URL, SignedPlace]:
         # One client has one endpoint.
@@ -156,7 +165,11 @@ class DirectTransport:
     ) -> Answer:
         try:
             async with self._session.post(
-                url, data=body, headers=CIMultiDict(headers), **self._proxy
+                url,
+                data=body,
+                headers=CIMultiDict(headers),
+                proxy=self._proxy,
+                proxy_headers=self._proxy_headers,
             ) as response:
                 content = await response.read()
         except Exception as error:
@@ -175,7 +188,7 @@ class DirectTransport:
                 return SSLError(endpoint_url=address, error=error)
             case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
                 return ProxyConnectionError(
-                    proxy_url=mask_proxy_url(self._proxy["proxy"]), error=error
+                    proxy_url=mask_proxy_url(self._proxy or ""), error=error
                 )
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | BadStatusLine():
                 return ConnectionClosedError(error=error, request=None, endpoint_url=address)
@@ -216,8 +229,6 @@ class DirectTransport:
         if shape is not None:
             # The members that the model gives to this error, such as the item of a condition.
             parsed.update(await create_parser("json").parse(_response(model, answer), shape))
-        if is_clock_skew(str(error.get("Code")), str(error.get("Message"))):
-            self._correct_clock(answer)
         return parsed
 
     async def _read_as_botocore(self, model: Any, answer: Answer) -> dict[str, Any]:
@@ -229,16 +240,6 @@ class DirectTransport:
             raise ResponseParserError(f"{model.name}: {type(error).__name__}") from error
         parsed["ResponseMetadata"].update(_ONE_ATTEMPT)
         return parsed
-
-    def _correct_clock(self, answer: Answer) -> None:
-        """Take AWS's time from its refusal for the calls that come; this one stays refused, and
-        nothing was executed. When the machine's clock is set right, the same happens once more."""
-        try:
-            theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-        except ValueError:
-            return
-        self._clock_offset = theirs - self._wall_clock()
-        _log.warning("signing_clock_corrected", offsetSeconds=round(self._clock_offset))
 
 
 def _response(model: Any, answer: Answer) -> dict[str, Any]:
@@ -256,8 +257,8 @@ def _check_crc32(headers: Mapping[str, str], body: bytes) -> None:
     expected = headers.get("x-amz-crc32")
     if expected is None:
         return
-    actual = zlib.crc32(body)
-    if expected != str(actual):
+    actual = str(zlib.crc32(body))
+    if expected != actual:
         raise ChecksumError(
             checksum_type="crc32", expected_checksum=expected, actual_checksum=actual
         )

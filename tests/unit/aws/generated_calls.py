@@ -203,20 +203,19 @@ class _Generator:
                     more["ConsumedCapacity"] = {**output["ConsumedCapacity"], "New": 1}
                 return kind, self.http(self.json({**output, **more})), False
             case "of another shape":
-                wrong = self._random.choice(([], "text", {"Item": 1}, {"ConsumedCapacity": "x"}, {"Items": {"a": "b"}}, {"Item": {"a": {"B": "?"}}}, {"Responses": 1}, {"Table": []}))  # fmt: skip
+                wrong: Any = self._random.choice(([], "text", {"Item": 1}, {"ConsumedCapacity": "x"}, {"Items": {"a": "b"}}, {"Item": {"a": {"B": "?"}}}, {"Responses": 1}, {"Table": []}))  # fmt: skip
                 body = b"\xff\xfe" if self._random.random() < 0.2 else json.dumps(wrong).encode()
                 return kind, self.http(body), False
             case "modeled error":
-                body = {
-                    "__type": f"com.amazonaws.dynamodb.v20120810#{self._random.choice(_ERRORS)}"
-                }
-                return kind, self.http(self.json(body | self.error_members()), status=400), False
+                named = f"com.amazonaws.dynamodb.v20120810#{self._random.choice(_ERRORS)}"
+                refusal = {"__type": named, **self.error_members()}
+                return kind, self.http(self.json(refusal), status=400), False
             case "common error":
                 name = self._random.choice(_COMMON_ERRORS)
                 shape = self._random.choice(("com.amazon.coral.service#{}", "{}", "{}:http://x/y"))
-                body = {"__type": shape.format(name), **self.error_members()}
+                refusal = {"__type": shape.format(name), **self.error_members()}
                 status = self._random.choice((400, 403, 413, 429))
-                return kind, self.http(self.json(body), status=status), False
+                return kind, self.http(self.json(refusal), status=status), False
             case "server error":
                 body = self._random.choice((b"", b"<html>no</html>", b'{"__type":"InternalServerError"}', b"{}", b"oops"))  # fmt: skip
                 status = self._random.choice((500, 502, 503, 504))

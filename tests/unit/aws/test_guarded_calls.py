@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from libs.aws import (
+    DEFAULT_TRANSPORT,
     AwsSettings,
     Clients,
     ConditionFailed,
@@ -57,13 +58,13 @@ from tests.unit.aws.fault_server import (
 
 KEY = {"TableName": "courses", "Key": {"courseId": {"S": "c1"}}}
 
-TRANSPORT: dict[str, Transport] = {}
+TRANSPORT: dict[str, Transport] = {"dynamodb": DEFAULT_TRANSPORT}
 
 
 @pytest.fixture(autouse=True, params=["direct", "sdk"])
 def _transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here depends on who sends DynamoDB's calls."""
-    monkeypatch.setitem(TRANSPORT, "dynamodb_transport", request.param)
+    monkeypatch.setitem(TRANSPORT, "dynamodb", request.param)
 
 
 class Platform:
@@ -96,7 +97,7 @@ async def platform(
         emitter_of.append(emitter)
     settings = AwsSettings(
         region="eu-test-1",
-        **TRANSPORT,
+        dynamodb_transport=TRANSPORT["dynamodb"],
         read_timeout_seconds=read_timeout_seconds,
         breaker=breaker or BreakerPolicy(failure_threshold=2),
         bulkhead=bulkhead or BulkheadPolicy(),

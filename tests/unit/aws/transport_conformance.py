@@ -30,6 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from libs.aws import AwsSettings
+from libs.aws._clock import SigningClock
 from libs.aws._credentials import Credentials
 from libs.aws._settings import client_config
 from libs.aws._transport import direct_transport, verify_answers
@@ -81,7 +82,9 @@ async def dynamodb_client(
         )
         if transport == "direct":
             credentials = await Credentials.resolve(session)
-            await stack.enter_async_context(direct_transport(client, credentials=credentials))
+            await stack.enter_async_context(
+                direct_transport(client, credentials=credentials, clock=SigningClock())
+            )
         else:
             verify_answers(client)
         yield client
@@ -104,7 +107,9 @@ async def outcome(client: Any, call: GeneratedCall, leaks: tuple[type[Exception]
         cause = error.kwargs.get("error")
         rest = {k: v for k, v in error.kwargs.items() if k not in ("error", "request")}
         return type(error).__name__, type(cause).__name__, str(cause), rest
-    except (ResponseParserError, *leaks):
+    except ResponseParserError:
+        return UNREADABLE
+    except leaks:
         return UNREADABLE
 
 
