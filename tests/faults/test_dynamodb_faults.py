@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.load.answer import Answer
 from deploy.local._services import SERVICES
 from tests.faults.harness import Platform
 from tests.faults.outage import (
@@ -24,7 +25,6 @@ from tests.faults.outage import (
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
-from tests.load.answer import Answer
 from tests.load.history import Outcome
 from tests.load.learner import Learner
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from deploy.load.answer import Answer
 from deploy.local._ports import port_of, reserve
 from deploy.local._services import SERVICES
 from tests.faults.harness import PATIENCE_SECONDS, Platform
@@ -33,7 +34,6 @@ from tests.faults.outage import (
 from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
-from tests.load.answer import Answer
 from tests.load.history import Outcome
 from tests.load.learner import Learner
 
