@@ -170,7 +170,10 @@ def _failure_event(settings: Settings, logger: str | None, failure: Exception) -
 def _render_json(event: Mapping[str, object]) -> str:
     # ASCII only: every control character and line separator, in whatever script, is escaped, and
     # no stream encoding can fail.
-    return json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(event)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 class _PrettyRenderer:

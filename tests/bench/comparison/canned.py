@@ -39,6 +39,8 @@ def fake_dynamodb(
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(sending, answers, jwks, cores), daemon=True)
     process.start()
+    # So that one that fails to start is the end of the pipe, and not silence.
+    sending.close()
     try:
         yield receiving.recv()
     finally:
