@@ -6,25 +6,23 @@ import binascii
 import json
 from typing import NoReturn
 
-_TO_BASE64 = str.maketrans("-_", "+/")
-_FROM_BASE64 = str.maketrans("+/", "-_")
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def decode_base64url(text: str) -> bytes | None:
     """Bytes of canonical base64url without padding (RFC 7515 section 2), or None."""
-    if "+" in text or "/" in text:  # of the other alphabet
+    if "+" in text or "/" in text or not text.isascii():  # of another alphabet
         return None
-    rest = len(text) % 4
+    encoded = text.encode("ascii").translate(_TO_BASE64)
+    rest = len(encoded) % 4
     try:
-        decoded = binascii.a2b_base64(
-            text.translate(_TO_BASE64) + "=" * (-len(text) % 4), strict_mode=True
-        )
-    except ValueError:  # binascii.Error is one
+        decoded = binascii.a2b_base64(encoded + b"=" * (-rest % 4), strict_mode=True)
+    except binascii.Error:
         return None
+    # Unused bits in the last character would give one value several spellings.
     if rest:
-        # Unused bits in the last character would give one value several spellings.
-        last = binascii.b2a_base64(decoded[1 - rest :], newline=False).decode("ascii")
-        if last.translate(_FROM_BASE64).rstrip("=") != text[-rest:]:
+        last = binascii.b2a_base64(decoded[1 - rest :], newline=False)
+        if last.rstrip(b"=") != encoded[-rest:]:
             return None
     return decoded
 

@@ -77,7 +77,7 @@ class _Conversion:
         kind = type(value)
         if kind is str:
             return self.text(value)  # type: ignore[arg-type]  # narrowed by the exact type
-        if value is None or kind is bool:
+        if value is None or kind is bool or (kind is float and math.isfinite(value)):  # type: ignore[arg-type]
             return value  # type: ignore[return-value]  # narrowed by the exact type
         try:
             return self._converted(value, depth)

@@ -102,7 +102,7 @@ async def tokens() -> tuple[Case, Case, Case]:
     return (lambda: seen.verify(known)), new, alone
 
 
-def tracing() -> tuple[Case, Case]:
+async def tracing() -> tuple[Case, Case]:
     """A request that is not sampled, through the middleware, and without it."""
     tracer = create_tracer(
         service="bench",
@@ -112,11 +112,15 @@ def tracing() -> tuple[Case, Case]:
         random=random.Random(1),
     )
     middleware = tracing_middleware(tracer)
-    request = make_mocked_request("GET", "/courses/tides", headers={"Host": "127.0.0.1"})
     answer = web.Response()
 
     async def bare(request: web.Request) -> web.StreamResponse:
         return answer
+
+    app = web.Application()
+    app.router.add_get("/courses/{courseId}", bare)
+    request = make_mocked_request("GET", "/courses/tides", headers={"Host": "127.0.0.1"}, app=app)
+    request._match_info = await app.router.resolve(request)
 
     async def spanned(request: web.Request) -> web.StreamResponse:
         with tracer.span("DynamoDB.GetItem", kind="aws") as span:
@@ -151,7 +155,7 @@ def log_line() -> Case:
 
 async def measure() -> dict[str, dict[str, float]]:
     seen, new, alone = await tokens()
-    traced, untraced = tracing()
+    traced, untraced = await tracing()
     cases: dict[str, tuple[Case, Case]] = {
         "presign": (presigning(), nothing),
         "token.seen": (seen, nothing),
