@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.comparison import stored
-from tests.bench.comparison.environments import PEERS, ROOT, program_of_fastify, python_of_peers
+from tests.bench.comparison.environments import ROOT, program_of_fastify, python_of_peers
 from tests.bench.comparison.load import UnexpectedAnswerError, fetch
 from tests.bench.comparison.stored import Asked
 from tests.bench.request_costs import cpu_seconds, mebibytes
@@ -133,11 +133,13 @@ def _peer_variables(world: World) -> dict[str, str]:
         "CLIENT_ID": stored.ISSUER.client_id,
         "BUCKET": stored.BUCKET,
         "NODE_ENV": "production",
+        # Their own packages, and from here the peers alone.
+        "PYTHONPATH": str(ROOT),
     }
 
 
-def _python_peer(file: str) -> Callable[[], Sequence[str]]:
-    return lambda: (str(python_of_peers()), str(PEERS / file))
+def _python_peer(module: str) -> Callable[[], Sequence[str]]:
+    return lambda: (str(python_of_peers()), "-m", f"tests.bench.peers.{module}")
 
 
 def _fastify() -> Sequence[str]:
@@ -176,7 +178,7 @@ CONTESTANTS: Sequence[Contestant] = (
         "aiohttp",
         "aiohttp + aioboto3",
         PEER,
-        _python_peer("aiohttp_peer.py"),
+        _python_peer("aiohttp_peer"),
         _peer_variables,
         _PEER_CASES,
     ),
@@ -184,7 +186,7 @@ CONTESTANTS: Sequence[Contestant] = (
         "fastapi",
         "FastAPI + uvicorn + aioboto3",
         PEER,
-        _python_peer("fastapi_peer.py"),
+        _python_peer("fastapi_peer"),
         _peer_variables,
         _PEER_CASES,
     ),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import uvloop
-import work
 from aiohttp import web
+
+from tests.bench.peers import work
 
 WORK = web.AppKey("work", work.Work)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import uvicorn
-import work
-from fastapi import Depends, FastAPI, HTTPException, Request
+import uvicorn  # pants: no-infer-dep
+from fastapi import (  # pants: no-infer-dep
+    Depends,
+    FastAPI,
+    HTTPException,
+    Request,
+)
 from pydantic import BaseModel, Field
+
+from tests.bench.peers import work
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -73,7 +75,7 @@ def subject(request: Request) -> str:
     except work.UnauthorizedError:
         raise HTTPException(status_code=401, detail="invalid_token") from None
     request.state.sub = found
-    return found
+    return str(found)
 
 
 def work_of(request: Request) -> work.Work:
