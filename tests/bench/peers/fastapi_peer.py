@@ -9,12 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import uvicorn  # pants: no-infer-dep
-from fastapi import (  # pants: no-infer-dep
-    Depends,
-    FastAPI,
-    HTTPException,
-    Request,
-)
+from fastapi import Depends, FastAPI, HTTPException, Request  # pants: no-infer-dep
 from pydantic import BaseModel, Field
 
 from tests.bench.peers import work
