@@ -39,6 +39,8 @@ _QUERY_NAMES: Mapping[str, str] = {
     "VersionId": "versionId",
 }
 
+_KNOWN = frozenset({"Bucket", "Key", *_QUERY_NAMES, *_HEADER_NAMES})
+
 
 @dataclass(frozen=True)
 class S3Endpoint:
@@ -79,17 +81,18 @@ def presign(
     Raises ValueError for a life outside 1 s to 7 days and for parameters that are not known here.
     """
     require_life(expires_seconds)
-    unknown = params.keys() - _QUERY_NAMES.keys() - _HEADER_NAMES.keys() - {"Bucket", "Key"}
-    if unknown:
+    if not params.keys() <= _KNOWN:
+        unknown = params.keys() - _KNOWN
         raise ValueError(f"cannot pre-sign with {', '.join(sorted(unknown))}")
     scheme, host, path = endpoint.address(params["Bucket"], params["Key"])
     moment, scope = moment_and_scope(now, endpoint.region)
-    headers = {
-        _HEADER_NAMES[name]: value for name, value in params.items() if name in _HEADER_NAMES
-    }
-    headers["host"] = host
+    headers, query = {"host": host}, {}
+    for name, value in params.items():
+        if name in _QUERY_NAMES:
+            query[_QUERY_NAMES[name]] = value
+        elif name in _HEADER_NAMES:
+            headers[_HEADER_NAMES[name]] = value
     signed_headers = ";".join(sorted(headers))
-    query = {_QUERY_NAMES[name]: value for name, value in params.items() if name in _QUERY_NAMES}
     query |= {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{signer.access_key}/{scope}",
@@ -124,6 +127,8 @@ def require_life(expires_seconds: int) -> None:
         raise ValueError(f"a URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
 
 
+# Whoever signs as of the beginning of a window asks for the same instant again and again.
+@lru_cache(maxsize=64)
 def moment_and_scope(now: datetime, region: str) -> tuple[str, str]:
     """`X-Amz-Date` of an instant in UTC, and the credential scope of its day."""
     moment = now.strftime("%Y%m%dT%H%M%SZ")
