@@ -64,15 +64,16 @@ class _Conversion:
             if self._values <= 0:
                 plain["..."] = "cut"
                 break
-            if type(key) is not str:
+            kind, of_key = type(value), type(key)
+            if of_key is not str:
                 key = str.__str__(key) if isinstance(key, str) else _printed(key)
             name, secret = field_name(key)
             self._characters -= len(name)
             if secret and value is not None and not isinstance(value, bool):
                 plain[name] = REDACTED
-            elif type(value) is str:
+            elif kind is str:
                 self._values -= 1
-                plain[name] = self.text(value)
+                plain[name] = self.text(value)  # type: ignore[arg-type]  # narrowed by the exact type
             else:
                 plain[name] = self.value(value, depth + 1)
         return plain

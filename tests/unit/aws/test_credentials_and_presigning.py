@@ -294,9 +294,9 @@ def _of_one_second(form: dict[str, Any], *, seconds: int) -> bool:
     between, it isn't comparable."""
     if not form:
         return False
-    signed = datetime.strptime(form["fields"]["x-amz-date"], "%Y%m%dT%H%M%SZ")
+    signed = datetime.fromisoformat(form["fields"]["x-amz-date"])
     ends = json.loads(base64.b64decode(form["fields"]["policy"]))["expiration"]
-    return datetime.strptime(ends, "%Y-%m-%dT%H:%M:%SZ") - signed == timedelta(seconds=seconds)
+    return datetime.fromisoformat(ends) - signed == timedelta(seconds=seconds)
 
 
 async def test_the_same_instant_gives_the_same_url(aws: FaultServer) -> None:
