@@ -287,10 +287,8 @@ async def _serve_until(
             _log.exception("start_failed", exc_info=error)
             return 1
         # What exists now lives as long as the process: the collector need not look at it again.
-        # Once is enough for the whole start, for which `__main__` has turned it off.
         gc.collect()
         gc.freeze()
-        gc.enable()
         _log.info("listening", host=host, port=listener.port, loop=_loop_name())
         await stop.wait()
         _log.info("draining", inFlight=listener.in_flight)

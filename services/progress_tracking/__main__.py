@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
-# Nothing of what is imported is garbage, and looking for it takes a seventh of the imports' time:
-# `libs.http` turns the collector on when it serves.
-gc.disable()
-
-from libs.service import serve  # noqa: E402 - see above
-from services.progress_tracking.app import create_app  # noqa: E402 - see above
-from services.progress_tracking.config import Config  # noqa: E402 - see above
+from libs.service import serve
+from services.progress_tracking.app import create_app
+from services.progress_tracking.config import Config
 
 if __name__ == "__main__":
     sys.exit(serve(Config.from_environment, create_app))
