@@ -32,6 +32,7 @@ async def _faults_end(platform: Platform) -> AsyncIterator[None]:
     for proxy in (platform.dynamodb, platform.s3, platform.keys):
         await proxy.switch(Fault.NONE)
     platform.move_clock(0)
+    platform.dynamodb_dialect.says_when = True
     platform.answers.clear()
 
 

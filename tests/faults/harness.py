@@ -64,7 +64,8 @@ class Platform:
     """The running platform, seen by its clients and by the test that breaks it."""
 
     def __init__(self, directory: Path, stack: AsyncExitStack) -> None:
-        self.dynamodb = FaultProxy(DynamoDBDialect())
+        self.dynamodb_dialect = DynamoDBDialect()
+        self.dynamodb = FaultProxy(self.dynamodb_dialect)
         self.s3 = FaultProxy(S3Dialect())
         self.keys = FaultProxy(WebDialect())
         self.answers: list[Answer] = []
