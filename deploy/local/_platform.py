@@ -52,8 +52,6 @@ from deploy.local._provision import (
     DEMO_USERS,
     AccessToken,
     EmbeddedAws,
-    Resources,
-    UserPool,
     access_token,
     provision,
 )
@@ -61,11 +59,13 @@ from deploy.local._report import Console, Journey, Ready, User
 from deploy.local._samples import read_samples, samples_digest
 from deploy.local._services import (
     CONSUMER,
+    PAGES,
     SERVICES,
     Runner,
     ServiceSettings,
     contract_of,
     gateway_program,
+    pages_program,
     python_environment,
     service_of,
     traces_program,
@@ -133,7 +133,9 @@ class Platform:
         self._console.expect(Durations(self._folder.durations))
         async with self._console.waiting(), self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
-            self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
+            self._ports = {
+                name: self._stack.enter_context(reserve()) for name in (_AWS, PAGES, *SERVICES)
+            }
             await remove_leftovers(self._folder, self._console)
             self._runner = await self._chosen_runner()
             try:
@@ -172,6 +174,7 @@ class Platform:
             async with asyncio.TaskGroup() as group:
                 prepared = group.create_task(self._runner.prepare())
                 group.create_task(self._start_gateway())  # needs nothing of the others
+                group.create_task(self._start_pages())  # likewise
                 self._tracing_daemon = self._options.tracing_daemon
                 if self._tracing_daemon is None:
                     # What is sent before it is ready waits in the socket.
@@ -203,6 +206,7 @@ class Platform:
             await asyncio.wait([self._replaying])
         await self._supervisor.stop_restarting()
         clean = await self._stop_program(_GATEWAY)
+        clean = await self._stop_program(PAGES) and clean
         clean = await self._runner.stop() and clean
         clean = await self._stop_program(_TRACES) and clean
         return await self._stop_program(_AWS) and clean
@@ -353,11 +357,26 @@ class Platform:
             {
                 service: (contract_of(service), self._targets(service, urls[service]))
                 for service in SERVICES
+            }
+            | {
+                PAGES: (contract_of(PAGES), [Target(PAGES, local_url(self._ports[PAGES]), 100)]),
             },
         )
         with self._console.step("gateway"):
             await self._first_start(
                 gateway_program(self._folder.gateway.absolute(), self._listener, self._session)
+            )
+
+    async def _start_pages(self) -> None:
+        try:
+            with self._console.step("pages"):
+                await self._supervisor.start(
+                    pages_program(self._folder.root.absolute(), port=port_of(self._ports[PAGES]))
+                )
+        except StartError as error:
+            # Nobody would rather have no platform than one without pages.
+            self._console.warn(
+                " ".join([f"There are no pages to look at: {error}.", *error.last_lines[-1:]])
             )
 
     async def _start_traces(self, source: socket.socket) -> None:
@@ -505,31 +524,6 @@ class Platform:
             await self._supervisor.start(program)
         except StartError as error:
             raise PlatformError(str(error), error.last_lines) from error
-
-
-async def fresh_token(folder: StateFolder, user: str) -> AccessToken:
-    """A new token for a demo user of the platform that runs on this folder.
-
-    Raises:
-        PlatformError: it does not run.
-    """
-    not_running = PlatformError(
-        f"the platform does not run on {folder.root}; ./pantsw run deploy/local/up.py starts it"
-    )
-    if not folder.is_in_use() or not folder.session.exists():
-        raise not_running
-    session = json.loads(folder.session.read_text())
-    resources = dict(session["resources"])
-    resources["pool"] = UserPool(**resources["pool"])
-    aws = EmbeddedAws.from_ready_line(session["readyLine"])
-    try:
-        token = await access_token(aws, Resources(**resources), state=folder.root, user=user)
-        folder.write_header(user, token.token)
-    except (BotoCoreError, ClientError) as error:
-        raise PlatformError(f"no token for {user}: {error}") from error
-    except OSError as error:
-        raise PlatformError(reason_of(error)) from error
-    return token
 
 
 def traces_sent_to(folder: StateFolder) -> str | None:

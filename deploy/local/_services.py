@@ -1,4 +1,4 @@
-"""What the services are told, and the programs that run here: services, gateway, traces' receiver.
+"""What the services are told, and the programs that run here: services, gateway, traces, pages.
 
 A service gets exactly the environment variables it would get on AWS, as a process from here and as a
 container from its task definition. Nothing in it is told that this is not AWS. What runs the services,
@@ -31,6 +31,9 @@ CONSUMER = "progress_tracking-consumer"
 _CONSUMER_OF = "progress_tracking"
 # What its log has when it is ready.
 CONSUMING = '"event":"consuming"'
+
+# What the gateway leads to besides the services.
+PAGES = "pages"
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5
@@ -90,7 +93,9 @@ def service_of(name: str) -> str:
 
 
 def contract_of(service: str) -> Path:
-    """The service's ``openapi.yaml``."""
+    """The ``openapi.yaml`` of a service, or of `PAGES`."""
+    if service == PAGES:
+        return REPOSITORY_ROOT / "deploy" / "local" / "_pages" / "openapi.yaml"
     return REPOSITORY_ROOT / "services" / service / "openapi.yaml"
 
 
@@ -190,8 +195,8 @@ def gateway_program(
             *("--drain-seconds", str(DRAIN_SECONDS)),
         ],
         environment=python_environment(),
-        # It has no path of its own: any other is not found, and that is an answer.
-        ready=_answers(session, f"http://127.0.0.1:{port_of(listener)}/", status=404),
+        # It has no path of its own: what is nobody's is not found, and that is an answer.
+        ready=_answers(session, f"http://127.0.0.1:{port_of(listener)}/-", status=404),
         inherited=[listener.fileno()],
         stop_seconds=DRAIN_SECONDS + 10,
     )
@@ -213,6 +218,24 @@ def traces_program(folder: Path, source: socket.socket) -> Program:
         environment=python_environment(),
         ready=is_receiving,
         inherited=[source.fileno()],
+    )
+
+
+def pages_program(state: Path, *, port: int) -> Program:
+    """The pages to look at; they listen on 127.0.0.1, and the gateway leads to them."""
+
+    async def is_showing(output: str) -> bool:
+        return "showing\n" in output
+
+    return Program(
+        name=PAGES,
+        command=[
+            *(sys.executable, "-m", "deploy.local._pages"),
+            *("--state", str(state)),
+            *("--port", str(port)),
+        ],
+        environment=python_environment(),
+        ready=is_showing,
     )
 
 
