@@ -27,6 +27,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
+from yarl import URL
 
 from deploy.local._cluster import Cluster, Containers, remove_leftovers
 from deploy.local._credentials import (
@@ -50,6 +51,7 @@ from deploy.local._ports import local_url, port_of, receive, reserve
 from deploy.local._processes import Processes
 from deploy.local._provision import (
     DEMO_USERS,
+    PREFIXES,
     AccessToken,
     EmbeddedAws,
     access_token,
@@ -59,11 +61,13 @@ from deploy.local._report import Console, Journey, Ready, User
 from deploy.local._samples import read_samples, samples_digest
 from deploy.local._services import (
     CONSUMER,
+    FAULTS,
     PAGES,
     SERVICES,
     Runner,
     ServiceSettings,
     contract_of,
+    faults_program,
     gateway_program,
     pages_program,
     python_environment,
@@ -77,6 +81,7 @@ _READY_LINE = '{"endpoint"'
 _AWS = "embedded-aws"
 _GATEWAY = "gateway"
 _TRACES = "traces"
+_FAULT_PORTS = _DYNAMODB, _KEYS, _FAULTS_CONTROL = "dynamodb", "keys", "faults' control"
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,8 @@ class Platform:
         self._console.expect(Durations(self._folder.durations))
         async with self._console.waiting(), self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
-            self._ports = {
-                name: self._stack.enter_context(reserve()) for name in (_AWS, PAGES, *SERVICES)
-            }
+            names = (_AWS, PAGES, *_FAULT_PORTS, *SERVICES)
+            self._ports = {name: self._stack.enter_context(reserve()) for name in names}
             await remove_leftovers(self._folder, self._console)
             self._runner = await self._chosen_runner()
             try:
@@ -181,6 +185,8 @@ class Platform:
                     source = self._stack.enter_context(receive())
                     self._tracing_daemon = f"127.0.0.1:{port_of(source)}"
                     group.create_task(self._start_traces(source))
+                if self._has_faults:
+                    group.create_task(self._start_faults())
                 await self._start_aws()
                 await self._provision()
                 await self._serve_credentials()
@@ -208,6 +214,7 @@ class Platform:
         clean = await self._stop_program(_GATEWAY)
         clean = await self._stop_program(PAGES) and clean
         clean = await self._runner.stop() and clean
+        clean = await self._stop_program(FAULTS) and clean
         clean = await self._stop_program(_TRACES) and clean
         return await self._stop_program(_AWS) and clean
 
@@ -230,6 +237,7 @@ class Platform:
                 python,
                 state=self._folder.aws.absolute(),
                 port=port_of(self._ports[_AWS]),
+                forwarded_from=[port_of(self._ports[name]) for name in (_DYNAMODB, _KEYS)],
                 docker_host=containers.engine if containers else None,
                 task_logs=self._folder.logs.absolute(),
             ),
@@ -346,9 +354,36 @@ class Platform:
         )
         provisioned = {
             **self._resources.service_variables(service),
+            **self._through_faults(service),
             **credential_variables(self._credentials_url, service, self._grants[service]),
         }
         await self._runner.start(name, settings, provisioned)
+
+    @property
+    def _has_faults(self) -> bool:
+        """Containers are what is released and measured: nothing stands between them and AWS."""
+        return self._options.containers is None
+
+    def _through_faults(self, service: str) -> dict[str, str]:
+        """What leads a service to DynamoDB and to the issuer's keys by way of the faults."""
+        if not self._has_faults:
+            return {}
+        keys = URL(self._resources.pool.jwks_url).with_port(port_of(self._ports[_KEYS]))
+        return {
+            "AWS_ENDPOINT_URL_DYNAMODB": local_url(self._ports[_DYNAMODB]),
+            f"{PREFIXES[service]}AUTH_JWKS_URL": str(keys),
+        }
+
+    async def _start_faults(self) -> None:
+        with self._console.step("faults"):
+            await self._first_start(
+                faults_program(
+                    aws=port_of(self._ports[_AWS]),
+                    dynamodb=port_of(self._ports[_DYNAMODB]),
+                    keys=port_of(self._ports[_KEYS]),
+                    control=port_of(self._ports[_FAULTS_CONTROL]),
+                )
+            )
 
     async def _start_gateway(self) -> None:
         urls = await self._runner.urls()
@@ -371,7 +406,11 @@ class Platform:
         try:
             with self._console.step("pages"):
                 await self._supervisor.start(
-                    pages_program(self._folder.root.absolute(), port=port_of(self._ports[PAGES]))
+                    pages_program(
+                        self._folder.root.absolute(),
+                        port=port_of(self._ports[PAGES]),
+                        faults=port_of(self._ports[_FAULTS_CONTROL]) if self._has_faults else None,
+                    )
                 )
         except StartError as error:
             # Nobody would rather have no platform than one without pages.

@@ -34,6 +34,11 @@ CONSUMING = '"event":"consuming"'
 
 # What the gateway leads to besides the services.
 PAGES = "pages"
+# What stands between the services and what they depend on.
+FAULTS = "faults"
+
+# Who watches wants to see what changed; on AWS it is a minute.
+METRICS_SECONDS = 5
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5
@@ -112,7 +117,10 @@ def variables_of(
     ``host`` and ``port`` are where a service listens; `CONSUMER` has neither.
     """
     service = service_of(name)
-    own = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
+    own = {
+        "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "METRICS_FLUSH_SECONDS": str(METRICS_SECONDS),
+    }
     if name == CONSUMER:
         own["OUTLINE_WAIT_SECONDS"] = str(POLL_SECONDS)
     else:
@@ -221,8 +229,31 @@ def traces_program(folder: Path, source: socket.socket) -> Program:
     )
 
 
-def pages_program(state: Path, *, port: int) -> Program:
-    """The pages to look at; they listen on 127.0.0.1, and the gateway leads to them."""
+def faults_program(*, aws: int, dynamodb: int, keys: int, control: int) -> Program:
+    """The proxies in front of the embedded AWS that fail as they are told; all are ports."""
+
+    async def is_passing_on(output: str) -> bool:
+        return "passing on\n" in output
+
+    return Program(
+        name=FAULTS,
+        command=[
+            *(sys.executable, "-m", "deploy.local._faults"),
+            *("--to", str(aws)),
+            *("--dynamodb", str(dynamodb)),
+            *("--keys", str(keys)),
+            *("--control", str(control)),
+        ],
+        environment=python_environment(),
+        ready=is_passing_on,
+    )
+
+
+def pages_program(state: Path, *, port: int, faults: int | None) -> Program:
+    """The pages to look at; they listen on 127.0.0.1, and the gateway leads to them.
+
+    ``faults`` is the port where faults are switched; None where there is none.
+    """
 
     async def is_showing(output: str) -> bool:
         return "showing\n" in output
@@ -233,6 +264,7 @@ def pages_program(state: Path, *, port: int) -> Program:
             *(sys.executable, "-m", "deploy.local._pages"),
             *("--state", str(state)),
             *("--port", str(port)),
+            *(() if faults is None else ("--faults", str(faults))),
         ],
         environment=python_environment(),
         ready=is_showing,

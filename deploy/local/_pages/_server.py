@@ -8,15 +8,21 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
+import aiohttp
 from aiohttp import ETag, hdrs, web
+from yarl import URL
 
 from deploy.local._errors import PlatformError
 from deploy.local._pages._assets import Asset, asset, page
+from deploy.local._pages._board import Board
 from deploy.local._pages._guard import guard_middleware, problem
+from deploy.local._pages._telemetry import Telemetry
 from deploy.local._provision import DEMO_USERS, AccessToken
 from deploy.local._state import StateFolder
 
 PAGES: Final = {"/": "learn", "/traces": "traces", "/board": "board"}
+
+_LARGEST_BODY: Final = 4096
 
 Token = Callable[[StateFolder, str], Awaitable[AccessToken]]
 
@@ -26,22 +32,45 @@ class Pages:
 
     Args:
         token: makes a demo user's access token.
+        faults: where faults are switched; None where that can not be done.
+        session: asks there.
+        now: Unix time in seconds.
     """
 
-    def __init__(self, folder: StateFolder, *, token: Token) -> None:
+    def __init__(
+        self,
+        folder: StateFolder,
+        *,
+        token: Token,
+        faults: URL | None,
+        session: aiohttp.ClientSession,
+        now: Callable[[], float],
+    ) -> None:
         self._folder = folder
         self._token = token
+        self._faults_url = faults
+        self._http = session
+        self._now = now
+        self._figures = Board()
+        self._telemetry = Telemetry(folder.traces, folder.logs, self._figures)
         # Cognito's keys are made to sign, not to be signed with by a crowd of tabs at once.
         self._signing_in = asyncio.Semaphore(2)
 
     def app(self) -> web.Application:
         """To be served on 127.0.0.1, behind the gateway."""
-        application = web.Application(middlewares=[guard_middleware(self._storage)])
+        application = web.Application(
+            middlewares=[guard_middleware(self._storage)], client_max_size=_LARGEST_BODY
+        )
         for path in PAGES:
             application.router.add_get(path, self._page)
         application.router.add_get("/-/assets/{file}", self._asset)
         application.router.add_get("/-/session", self._session)
         application.router.add_post("/-/users/{user}/token", self._access_token)
+        application.router.add_get("/-/traces", self._traces)
+        application.router.add_get("/-/traces/{trace}", self._trace)
+        application.router.add_get("/-/board", self._board)
+        application.router.add_get("/-/faults", self._faults)
+        application.router.add_put("/-/faults/{dependency}", self._switch)
         return application
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
@@ -81,6 +110,60 @@ class Pages:
         except PlatformError as error:
             return _unavailable(request, str(error))
         return _json({"accessToken": token.token, "expiresInSeconds": token.expires_in_seconds})
+
+    async def _traces(self, request: web.Request) -> web.StreamResponse:
+        after = request.query.get("after", "0")
+        if not after.isascii() or not after.isdecimal() or len(after) > 15:
+            return problem(
+                request, HTTPStatus.BAD_REQUEST, "invalid_query", "`after` is a `change` of before."
+            )
+        self._telemetry.read()
+        change, traces = self._telemetry.summaries(int(after))
+        return _json({"change": change, "traces": traces})
+
+    async def _trace(self, request: web.Request) -> web.StreamResponse:
+        self._telemetry.read()
+        found = self._telemetry.detail(request.match_info["trace"])
+        if found is None:
+            return problem(
+                request,
+                HTTPStatus.NOT_FOUND,
+                "trace_not_found",
+                "This trace is not among the last that are kept, or nothing of it has come yet.",
+            )
+        return _json(found)
+
+    async def _board(self, request: web.Request) -> web.StreamResponse:
+        self._telemetry.read()
+        return _json(self._figures.document(self._now()))
+
+    async def _faults(self, request: web.Request) -> web.StreamResponse:
+        if self._faults_url is None:
+            return _json({"faults": [], "dependencies": {}})
+        return await self._ask_faults(request, "GET", self._faults_url)
+
+    async def _switch(self, request: web.Request) -> web.StreamResponse:
+        if self._faults_url is None:
+            return problem(
+                request, HTTPStatus.NOT_FOUND, "no_faults", "Services in containers have no faults."
+            )
+        url = self._faults_url / request.match_info["dependency"]
+        return await self._ask_faults(request, "PUT", url)
+
+    async def _ask_faults(self, request: web.Request, method: str, url: URL) -> web.StreamResponse:
+        body = await request.read() if request.body_exists else None
+        try:
+            async with self._http.request(method, url, data=body) as answer:
+                if answer.status != HTTPStatus.OK:
+                    return problem(
+                        request,
+                        HTTPStatus(answer.status),
+                        "invalid_fault",
+                        "There is no such fault.",
+                    )
+                return _json(await answer.json())
+        except (aiohttp.ClientError, TimeoutError):
+            return _unavailable(request, "The process that makes faults does not answer.")
 
     def _storage(self) -> str | None:
         platform = self._platform()

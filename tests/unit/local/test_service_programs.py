@@ -49,6 +49,7 @@ async def test_a_service_gets_what_is_its_own(
         "PORT": "4711",
         "CORS_ORIGINS": "http://127.0.0.1:8080,http://localhost:8080",
         "DRAIN_SECONDS": "5",
+        "METRICS_FLUSH_SECONDS": "5",
         "CURSOR_SECRETS": "s" * 48,
         **({"OUTLINE_CACHE_SECONDS": "1"} if service == "progress_tracking" else {}),
     }
@@ -64,6 +65,7 @@ async def test_the_consumer_has_its_services_variables_and_no_port() -> None:
     assert own == {
         "PROGRESS_CURSOR_SECRETS": "s" * 48,
         "PROGRESS_DRAIN_SECONDS": "5",
+        "PROGRESS_METRICS_FLUSH_SECONDS": "5",
         "PROGRESS_OUTLINE_QUEUE_URL": "http://127.0.0.1:1/q",
         "PROGRESS_OUTLINE_WAIT_SECONDS": "1",
     }

@@ -38,11 +38,14 @@ export class Unreachable extends Error {
 export class Api {
   #user;
   #token = null;
+  #onAnswer;
   /** How far this device's clock is behind the server's, in milliseconds. */
   clockSkew = 0;
 
-  constructor(user) {
+  /** `onAnswer` is told the trace of each answer. */
+  constructor(user, { onAnswer = () => {} } = {}) {
     this.#user = user;
+    this.#onAnswer = onAnswer;
   }
 
   /**
@@ -65,6 +68,8 @@ export class Api {
       answer = await this.#send(path, request);
     }
     this.#learnClock(answer);
+    const traceId = traceOf(answer.headers);
+    if (traceId) this.#onAnswer(traceId);
     const isJson = answer.headers.get("Content-Type")?.includes("json");
     const document = isJson ? await answer.json() : null;
     if (!answer.ok && !accept.includes(answer.status)) {
@@ -74,7 +79,7 @@ export class Api {
       status: answer.status,
       body: document,
       etag: answer.headers.get("ETag"),
-      traceId: traceOf(answer.headers),
+      traceId,
     };
   }
 

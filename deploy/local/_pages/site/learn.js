@@ -41,7 +41,7 @@ function signIn(user) {
   // A tab keeps its user through a reload; a new tab begins with the last one chosen.
   sessionStorage.setItem(USER, user.name);
   localStorage.setItem(USER, user.name);
-  const api = new Api(user.name);
+  const api = new Api(user.name, { onAnswer: showTrace });
   app = { api, user, progress: new Progress(api, user.name), go };
   app.progress.addEventListener("change", showSync);
   app.progress.addEventListener("refused", ({ detail }) => {
@@ -58,6 +58,13 @@ function showSync() {
   sync.dataset.state = waiting ? "waiting" : "saved";
   if (navigator.onLine) sync.textContent = waiting ? kept : "All is saved";
   else sync.textContent = waiting ? `Offline, ${kept}` : "Offline";
+}
+
+/** Where to see what became of the request that was answered last. */
+function showTrace(traceId) {
+  const link = document.getElementById("last");
+  link.href = `/traces?id=${traceId}`;
+  link.hidden = false;
 }
 
 function show({ isFollowing = false } = {}) {
