@@ -128,6 +128,9 @@ def variables_of(
         if service == _CONSUMER_OF:
             # Who tries things out wants to see a changed outline at once.
             own["OUTLINE_CACHE_SECONDS"] = "1"
+    if service == "content_delivery":
+        # Parts can be watched with a video of some MB, and need none of 100.
+        own |= {"UPLOAD_SINGLE_BYTES": str(8 * 2**20), "UPLOAD_PART_BYTES": str(5 * 2**20)}
     if service in WITH_CURSORS and settings.cursor_secret is not None:
         own["CURSOR_SECRETS"] = settings.cursor_secret
     if settings.tracing_daemon is not None:

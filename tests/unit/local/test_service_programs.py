@@ -27,6 +27,12 @@ SETTINGS = ServiceSettings(
 )
 
 
+OWN = {
+    "progress_tracking": {"OUTLINE_CACHE_SECONDS": "1"},
+    "content_delivery": {"UPLOAD_SINGLE_BYTES": "8388608", "UPLOAD_PART_BYTES": "5242880"},
+}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_gets_what_is_its_own(
     service: str, monkeypatch: pytest.MonkeyPatch
@@ -51,7 +57,7 @@ async def test_a_service_gets_what_is_its_own(
         "DRAIN_SECONDS": "5",
         "METRICS_FLUSH_SECONDS": "5",
         "CURSOR_SECRETS": "s" * 48,
-        **({"OUTLINE_CACHE_SECONDS": "1"} if service == "progress_tracking" else {}),
+        **OWN.get(service, {}),
     }
     assert contract_of(service).is_file()
 

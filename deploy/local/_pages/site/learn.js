@@ -1,6 +1,7 @@
 // The learner's page: who is learning, which view the address names, and what has not been sent yet.
 
 import { Api, session } from "./api.js";
+import { showAuthor } from "./author.js";
 import { showCatalog } from "./catalog.js";
 import { showCourse } from "./course.js";
 import { deviceId } from "./device.js";
@@ -72,7 +73,8 @@ function show({ isFollowing = false } = {}) {
   if (isFollowing && view?.follow?.(query)) return;
   view?.end?.();
   document.title = "Learn · Lyceum";
-  if (query.has("course")) view = showCourse(main, app, query);
+  if (query.has("edit") || query.has("new")) view = showAuthor(main, app, query);
+  else if (query.has("course")) view = showCourse(main, app, query);
   else view = { end: showCatalog(main, app, query) };
 }
 
