@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import NewTab
+from tests.browser.scenes import SCENES, board, catalog, video
 from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform
 
@@ -24,61 +24,18 @@ COURSES = 5_000
 ITEMS = 500
 
 
-def catalog(page: Page) -> None:
-    expect(page.locator(".courses li").first).to_be_visible()
-
-
-def video(page: Page) -> None:
-    expect(page.locator(".stage video")).to_be_visible()
-
-
-def quiz(page: Page) -> None:
-    expect(page.get_by_role("button", name="Check the answers")).to_be_visible()
-
-
-def editor(page: Page) -> None:
-    expect(page.get_by_label("Upload a video")).to_be_visible()
-
-
-def waterfall(page: Page) -> None:
-    page.locator("#list a").first.click()
-    expect(page.locator(".waterfall tbody tr").first).to_be_visible()
-
-
-def board(page: Page) -> None:
-    expect(page.locator("[data-breaker]").first).to_be_visible()
-    expect(page.get_by_role("button", name="works").first).to_be_visible()
-
-
-def failure(page: Page) -> None:
-    expect(page.get_by_role("alert")).to_be_visible()
-
-
-PAGES: dict[str, tuple[str, str, Callable[[Page], None]]] = {
-    "catalog": ("/", "learner-a", catalog),
-    "authors' catalog": ("/", "author", catalog),
-    "video": ("/?course=tides&item=tides-1-1", "learner-a", video),
-    "quiz": ("/?course=tides&item=tides-1-3", "learner-a", quiz),
-    "right to left": ("/?course=falak", "learner-a", lambda page: expect(page.locator(".outline")).to_be_visible()),
-    "editor": ("/?edit=tides", "author", editor),
-    "failure": ("/?course=none", "learner-a", failure),
-    "traces": ("/traces", "learner-a", waterfall),
-    "board": ("/board", "learner-a", board),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("theme", "viewport"), [("light", WIDE), ("dark", NARROW)], ids=["light-wide", "dark-narrow"]
 )
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", SCENES)
 def test_axe_finds_nothing_serious(
     platform: RunningPlatform, new_tab: NewTab, name: str, theme: str, viewport: dict[str, int]
 ) -> None:
-    path, user, shown = PAGES[name]
+    scene = SCENES[name]
     assert platform.request("/courses/tides").status == 200  # something to trace
-    tab = new_tab(path, user=user, color_scheme=theme, viewport=viewport)
+    tab = new_tab(scene.path, user=scene.user, color_scheme=theme, viewport=viewport)
     page = tab.page
-    shown(page)
+    scene.shown(page)
     found = Axe().run(page).response["violations"]
     serious = [
         (one["id"], [node["html"][:200] for node in one["nodes"]])

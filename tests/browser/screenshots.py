@@ -1,0 +1,98 @@
+"""Pictures of the pages for the documentation: ``./pantsw run tests/browser/screenshots.py``.
+
+Starts a platform on free ports and a state folder of its own, learns a little on it, takes the
+pictures and ends it. They go to docs/images, over those that are there.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.browser import ARGUMENTS, CHROMIUM, NOT_HERE, PATIENCE_MS, until
+from tests.browser.scenes import SCENES
+from tests.system.platform_process import ROOT, RunningPlatform
+
+IMAGES = ROOT / "docs" / "images"
+SIZE = {"width": 1280, "height": 860}
+# The picture's name, the scene, its theme.
+PICTURES = (
+    ("learn-catalog", "catalog", "light"),
+    ("learn-video", "video", "light"),
+    ("learn-editor", "editor", "dark"),
+    ("traces", "traces", "light"),
+    ("board", "board", "dark"),
+)
+VIDEO = "document.querySelector('video')"
+
+
+def main() -> int:
+    if CHROMIUM is None:
+        sys.stderr.write(f"screenshots: {NOT_HERE}\n")
+        return 2
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        platform = RunningPlatform(Path(folder), Path(folder) / "state", "--port", "0")
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+                _learn(platform)
+                for name, scene, theme in PICTURES:
+                    _take(browser, platform, name, scene, theme)
+                browser.close()
+            platform.signal(signal.SIGINT)
+        finally:
+            platform.end()
+    return 0
+
+
+def _learn(platform: RunningPlatform) -> None:
+    """So that there is something done, and something to trace."""
+    for content in ("tides-1-2", "tides-1-3"):
+        update = {
+            "occurredAt": "2026-02-01T09:00:00Z",
+            "deviceId": "screenshots",
+            "items": {content: {"completed": True}},
+        }
+        platform.request("/progress/me/tides", method="PUT", body=update)
+    for path in ("/courses", "/courses/none", "/content/tides-1-1", "/progress/me/tides"):
+        platform.request(path)
+
+
+def _take(
+    browser: Browser, platform: RunningPlatform, name: str, scene_name: str, theme: str
+) -> None:
+    scene = SCENES[scene_name]
+    context = browser.new_context(
+        base_url=platform.gateway,
+        viewport={"width": SIZE["width"], "height": SIZE["height"]},
+        color_scheme="dark" if theme == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(f"sessionStorage.setItem('lyceum.user', '{scene.user}')")
+    page = context.new_page()
+    page.goto(scene.path)
+    scene.shown(page)
+    if scene_name == "video":
+        _at_its_best(page)
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=IMAGES / f"{name}.png")
+    sys.stdout.write(f"docs/images/{name}.png\n")
+    context.close()
+
+
+def _at_its_best(page: Page) -> None:
+    until(page, f"{VIDEO}.readyState >= 2")
+    page.evaluate(f"{VIDEO}.currentTime = 12")
+    until(page, f"!{VIDEO}.seeking && {VIDEO}.readyState >= 2")
+    page.evaluate(f"{VIDEO}.textTracks[0].mode = 'showing'")
+    until(page, f"{VIDEO}.textTracks[0].activeCues?.length > 0")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
