@@ -52,6 +52,17 @@ start() { # FOLDER
   printf 'unix://%s/docker.sock\n' "$folder"
 }
 
+# The engine leaves mounted what held the network of containers that shared the machine's, and a folder
+# with a mount in it cannot be removed. The kernel writes a space in a path as \040 (proc_pid_mounts(5)).
+unmount() { # FOLDER
+  local point points=()
+  while read -r _ point _; do
+    point=${point//'\040'/ }
+    [[ $point != "$1"/* ]] || points=("$point" "${points[@]}") # what was mounted last comes first
+  done </proc/self/mounts
+  [ ${#points[@]} = 0 ] || "${root[@]}" umount "${points[@]}"
+}
+
 stop() { # FOLDER
   local pid waited=0
   pid=$(cat "$1/engine.pid" 2>/dev/null) || die 1 "there is no engine of $1"
@@ -60,6 +71,7 @@ stop() { # FOLDER
     [ $((waited += 1)) -le $((stop_seconds * 5)) ] || die 1 "process $pid is still there after $stop_seconds s"
     sleep 0.2
   done
+  unmount "$(cd "$1" && pwd -P)"
   rm -f "$1/engine.pid"
 }
 

@@ -6,6 +6,8 @@ Knows no key, no table's content and nobody's credentials.
 """
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 # The embedded AWS takes batches of these two for actions of their own; AWS does not know such.
 _BATCHED = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage")
 
-# Who releases to the cluster of this machine. What each program may do stands with its service.
+# Who releases, here and on AWS, and the local gateway. What each program may do stands with its service.
 OPERATOR_POLICY = REPOSITORY_ROOT / "deploy/local/policies/operator.json"
+GATEWAY_POLICY = REPOSITORY_ROOT / "deploy/local/policies/gateway.json"
 
 # As long as ECS lets the credentials of a task live. A pre-signed URL cannot outlive them.
 SESSION_SECONDS = 6 * 3600
@@ -39,15 +42,30 @@ def policy_document(
     folder = REPOSITORY_ROOT / "services" / service
     statements: list[dict[str, Any]] = []
     for path in (folder / "policy.json", *sorted(folder.glob("*/policy.json"))):
-        text = path.read_text(encoding="utf-8")
-        for name, arn in arns.items():
-            text = text.replace(f"${{{name}}}", arn)
-        statements += json.loads(text)["Statement"]
+        statements += filled_statements(path, arns)
     for statement in statements:
         actions = statement["Action"]
         if isinstance(actions, list):
             actions += [f"{action}Batch" for action in _BATCHED if action in actions]
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def filled_statements(path: Path, arns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The statements of a policy document with these names filled in."""
+    text = path.read_text(encoding="utf-8")
+    for name, arn in arns.items():
+        text = text.replace(f"${{{name}}}", arn)
+    statements: list[dict[str, Any]] = json.loads(text)["Statement"]
+    return statements
+
+
+def filled_policy(path: Path, *, region: str, account: str, apis: Mapping[str, str]) -> str:
+    """A policy of `policies/` for this account; `apis` are the ids of the services' REST APIs."""
+    text = path.read_text(encoding="utf-8")
+    values = {"region": region, "account": account}
+    for name, value in (values | {f"{service}_api": api for service, api in apis.items()}).items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
 
 
 async def ensure_role(

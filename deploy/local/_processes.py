@@ -48,7 +48,9 @@ class Processes:
     async def prepare(self) -> None:
         """See `Runner.prepare`: the code is there."""
 
-    async def begin(self, aws: EmbeddedAws, resources: Resources) -> None:
+    async def begin(
+        self, aws: EmbeddedAws, resources: Resources, operator: Mapping[str, str]
+    ) -> None:
         """See `Runner.begin`: processes need nothing more."""
 
     async def start(

@@ -74,8 +74,13 @@ class Runner(Protocol):
     async def prepare(self) -> None:
         """Does what takes long and needs no AWS."""
 
-    async def begin(self, aws: EmbeddedAws, resources: Resources) -> None:
-        """Makes what the services need besides what was provisioned; again after `stop`."""
+    async def begin(
+        self, aws: EmbeddedAws, resources: Resources, operator: Mapping[str, str]
+    ) -> None:
+        """Makes what the services need besides what was provisioned; again after `stop`.
+
+        ``operator`` are the variables of who may release.
+        """
 
     async def start(
         self, name: str, settings: ServiceSettings, provisioned: Mapping[str, str]
@@ -161,7 +166,7 @@ def service_program(
         name=service,
         command=[sys.executable, "-m", f"services.{service}"],
         environment=_process_environment(service, settings, provisioned, port=port),
-        ready=_answers(session, f"http://127.0.0.1:{port}/readyz"),
+        ready=answers(session, f"http://127.0.0.1:{port}/readyz"),
         stop_seconds=DRAIN_SECONDS + 10,
     )
 
@@ -194,7 +199,10 @@ def _process_environment(
 
 
 def gateway_program(
-    configuration: Path, listener: socket.socket, session: aiohttp.ClientSession
+    configuration: Path,
+    control_plane: Path,
+    listener: socket.socket,
+    session: aiohttp.ClientSession,
 ) -> Program:
     """The gateway on a listening socket that it inherits; it is ready when it answers."""
     return Program(
@@ -202,12 +210,13 @@ def gateway_program(
         command=[
             *(sys.executable, "-m", "deploy.local._gateway"),
             *("--configuration", str(configuration)),
+            *("--control-plane", str(control_plane)),
             *("--fd", str(listener.fileno())),
             *("--drain-seconds", str(DRAIN_SECONDS)),
         ],
         environment=python_environment(),
         # It has no path of its own: what is nobody's is not found, and that is an answer.
-        ready=_answers(session, f"http://127.0.0.1:{port_of(listener)}/-", status=404),
+        ready=answers(session, f"http://127.0.0.1:{port_of(listener)}/-", status=404),
         inherited=[listener.fileno()],
         stop_seconds=DRAIN_SECONDS + 10,
     )
@@ -291,9 +300,10 @@ def service_version(build: Path) -> str | None:
     return found and found[1]
 
 
-def _answers(
+def answers(
     session: aiohttp.ClientSession, url: str, *, status: int = 200
 ) -> Callable[[str], Awaitable[bool]]:
+    """Whether a GET is answered with this status; for `Program.ready`."""
     timeout = aiohttp.ClientTimeout(total=2)
 
     async def ready(_: str) -> bool:

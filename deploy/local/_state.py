@@ -12,8 +12,9 @@
       samples                digest of the sample courses that were loaded
       headers/               a file a demo user, for `curl -H @FILE`: the Authorization header
       containers.json        the engine that containers run in, until none is left
-      operator.env           who may release to the cluster, while it runs; mode 0600
+      operator.env           who may release and lead traffic, while it runs; mode 0600
       gateway.json           what the gateway routes where (see _gateway/_configuration.py)
+      control-plane.json     which stages it follows, while it runs (see _gateway/_control_plane.py); mode 0600
       aws/                   all that the embedded AWS keeps (see embedded_aws/_state.py)
       logs/                  a file a process; the last run's end in .1
       traces/                the last traces (see _traces/_log.py); they stay after a stop
@@ -39,6 +40,7 @@ _OURS = frozenset(
     {
         "aws",
         "containers.json",
+        "control-plane.json",
         "demo-users.json",
         "durations.json",
         "gateway.json",
@@ -88,6 +90,10 @@ class StateFolder:
     @property
     def gateway(self) -> Path:
         return self.root / "gateway.json"
+
+    @property
+    def control_plane(self) -> Path:
+        return self.root / "control-plane.json"
 
     @property
     def platform(self) -> Path:
@@ -236,7 +242,8 @@ class Claim:
         self._forget_what_runs()
 
     def _forget_what_runs(self) -> None:
-        for path in (self._folder.platform, self._folder.session, self._folder.operator):
+        folder = self._folder
+        for path in (folder.platform, folder.session, folder.operator, folder.control_plane):
             path.unlink(missing_ok=True)
 
     def cursor_secret(

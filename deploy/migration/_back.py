@@ -92,12 +92,16 @@ class Back:
 
     async def rows(self, rule: Rule, source: Cell) -> list[Item]:
         """The rows of a source item as they stand, one after another."""
+        return [row for row in map(live, await self.standing(rule, source)) if row is not None]
+
+    async def standing(self, rule: Rule, source: Cell) -> list[Item]:
+        """As `rows`, tombstones too, and with their marks."""
         found: list[Item] = []
         table = rule.target.table
         for lookup in self._mapping.lookups(rule, source):
             if lookup.prefix is None:
                 cell = Cell(table.name, lookup.partition, lookup.sort)
-                item = live(await self._cells.get(table, cell))
+                item = await self._cells.get(table, cell)
                 found += [] if item is None else [item]
                 continue
             start: Item | None = None
@@ -107,7 +111,7 @@ class Back:
                         self._context.database.query, table, lookup.partition, lookup.prefix, start
                     )
                 )
-                found += [row for row in map(live, page.items) if row is not None]
+                found += page.items
                 start = page.next
                 if start is None:
                     break

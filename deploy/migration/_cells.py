@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from deploy.migration._context import Context
 from deploy.migration._control import Control
-from deploy.migration._items import MARK, Item, Mark, Order, mark_of, marked
+from deploy.migration._items import MARK, Item, Mark, Order, mark_of, marked, write_units
 from deploy.migration._ports import (
     AllOf,
     AnyOf,
@@ -58,16 +59,31 @@ def as_it_was(table: Table, item: Item | None) -> Condition:
     return Equal((MARK,), item[MARK])
 
 
+class Meter(Protocol):
+    """Hears what a table gave and what it refused."""
+
+    def spent(self, table: str, units: float) -> None:
+        """So many units were consumed."""
+
+    def refused(self, table: str) -> None:
+        """A call was throttled."""
+
+
 class Cells:
     """Writes cells for one lease, or for a command."""
 
     def __init__(
-        self, context: Context, control: Control, before: Callable[[], None] = lambda: None
+        self,
+        context: Context,
+        control: Control,
+        before: Callable[[], None] = lambda: None,
+        meter: Meter | None = None,
     ) -> None:
         """`before` is asked before every request, and raises when the work is somebody else's."""
         self._context = context
         self._control = control
         self._before = before
+        self._meter = meter
 
     async def get(self, table: Table, cell: Cell) -> Item | None:
         """What stands in a cell."""
@@ -88,14 +104,22 @@ class Cells:
         else:
             row = marked(item, mark)
         try:
-            await self._context.patience.answer(
+            units = await self._context.patience.answer(
                 partial(self._context.database.put, table, row, condition),
                 before=self._before,
                 unanswered=self._control.disturb,
+                throttled=lambda: self._meter.refused(table.name) if self._meter else None,
             )
         except ConditionFailed as failed:
+            # It is charged all the same, and says not how much: as what it met.
+            self._spend(table, write_units(failed.item or row))
             return failed.item or row
+        self._spend(table, units)
         return None
+
+    def _spend(self, table: Table, units: float) -> None:
+        if self._meter is not None:
+            self._meter.spent(table.name, units)
 
     async def remove(self, table: Table, cell: Cell, condition: Condition) -> bool:
         """Remove what stands; whether nothing does any more."""

@@ -17,8 +17,15 @@ from deploy.migration.mapping import SplitMapping, Table
 
 Result = TypeVar("Result")
 
+Tell = Callable[[str, float, float], None]
+"""Hears what is being done, how much of it is, and of how much (0 where nobody knows)."""
+
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+
+
+def silent(what: str, done: float, total: float) -> None:
+    """A `Tell` for those whom nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,11 @@ class Settings:
     max_lag: float = 60.0
     """The copy waits while replication is further behind."""
     units_per_second: float = 1_000.0
-    """Write units that the copy takes of all targets, by each worker."""
+    """Units that the copy takes of the source, and of each target, all workers together."""
     max_lag_to_switch: float = 1.0
+    touched_to_switch: int = 100
+    """A switch fences once no more items were touched since they were last compared; more are
+    compared before the fence, again and again, while users notice nothing."""
 
 
 class Patience:
@@ -69,6 +79,7 @@ class Patience:
         *,
         before: Callable[[], None] = lambda: None,
         unanswered: Callable[[], Awaitable[None]] | None = None,
+        throttled: Callable[[], None] = lambda: None,
     ) -> Result:
         """What the call gives. `before` is asked before every attempt, and may raise."""
         pause = _FIRST_PAUSE
@@ -77,7 +88,7 @@ class Patience:
             try:
                 return await call()
             except Throttled:
-                pass
+                throttled()
             except Unanswered:
                 if unanswered is not None:
                     await unanswered()

@@ -13,6 +13,8 @@ was read, so of two processes one is first, and a request that lands late change
 | `touched#<verification>#<number>` | source keys that changed since a verification began |
 | `quarantine#<key>` | what could not be placed, and writes where nobody should write |
 | `audit#<number>` | what was done, by whom; each with the hash of the one before |
+| `operator` | the lease of whoever gives a command, which one, and since when |
+| `settings`, `doing#<name>`, `worker#<name>` | of the command line (`_settings.py`, `_presence.py`) |
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from deploy.migration._context import Context
+from deploy.migration._context import Context, Tell, silent
 from deploy.migration._items import Item
 from deploy.migration._ports import ConditionFailed, Equal, Missing, Page
 from deploy.migration.mapping import Cell
@@ -44,6 +46,9 @@ DRAINING: Final = "DRAINING"
 SWITCHED: Final = "SWITCHED"
 REVERSING: Final = "REVERSING"
 COMPLETED: Final = "COMPLETED"
+
+QUARANTINE: Final = "quarantine#"
+"""What the keys of rows begin with that are in quarantine."""
 
 Values = Mapping[str, Any]
 
@@ -64,13 +69,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """The migration as a whole. `lost` names the table whose stream was trimmed."""
+    """The migration as a whole. `lost` names the table whose stream was trimmed.
+
+    `items` and `bytes` are what the plan found in the source; `copying_since` is a time of day. What `throttle` said takes the place of
+    the settings where it is not 0: units a second that the copy takes of the source and of each
+    target, and seconds of lag. A `rehearsal` is torn down, and switches nothing.
+    """
 
     phase: str
     epoch: int
     segments: int
     paused: bool = False
     lost: str = ""
+    items: int = 0
+    bytes: int = 0
+    copying_since: float = 0
+    read_units: float = 0
+    write_units: float = 0
+    max_lag: float = 0
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +265,7 @@ class Control:
 
     async def quarantine(self, cell: Cell, why: str) -> None:
         """Keep a key that needs a person."""
-        await self.update(f"quarantine#{cell}", lambda _: {"why": why, "at": self._context.wall()})
+        await self.update(f"{QUARANTINE}{cell}", lambda _: {"why": why, "at": self._context.wall()})
 
     async def touched(self, verification: str, number: str, cells: set[Cell]) -> None:
         """Keep source keys that changed since a verification began."""
@@ -338,9 +355,12 @@ class Quiet:
             return False
         return now - self._seen[1] >= self._context.settings.settle
 
-    async def wait(self) -> None:
+    async def wait(self, tell: Tell = silent) -> None:
         """Until it has been."""
+        settle = self._context.settings.settle
         while not await self.observe():
+            assert self._seen is not None
+            tell("waiting until it is quiet", self._context.clock() - self._seen[1], settle)
             await self._context.sleep(self._context.settings.poll * 10)
 
 
@@ -388,7 +408,9 @@ class Hold:
         while True:
             await self._context.sleep(self._context.settings.lease / 4)
             try:
-                await self.save()
+                # Cancelled in the middle, it would leave a write on its way, on which a `release`
+                # that follows fails.
+                await asyncio.shield(self.save())
             except LeaseLostError:
                 return
 
@@ -406,8 +428,8 @@ class Leases:
         self._control = control
         self._seen: dict[str, tuple[int, float]] = {}
 
-    async def take(self, row: Row) -> Hold | None:
-        """The row leased to us; None while somebody else has it."""
+    async def take(self, row: Row, **changes: object) -> Hold | None:
+        """The row leased to us, and changed; None while somebody else has it."""
         owner = row.values.get("owner", "")
         if owner and not self._is_silent(row):
             return None
@@ -417,7 +439,7 @@ class Leases:
         began = self._context.clock()
         try:
             taken = await self._control.write(
-                row.key, {**row.values, "owner": self._context.name}, row
+                row.key, {**row.values, "owner": self._context.name, **changes}, row
             )
         except ConflictError:
             return None

@@ -8,39 +8,78 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from deploy.migration._context import Context
-from deploy.migration._control import COPYING, Control, Hold, View
+from deploy.migration._control import COPYING, Control, Hold, Run, View
 from deploy.migration._forward import Forward
-from deploy.migration._items import Item
+from deploy.migration._items import Item, item_size
+
+_AFTER_A_REFUSAL: Final = 1.0
+_TOO_SHORT_TO_WAIT: Final = 0.05
 
 
 class Pace:
     """How long the copy waits before its next page, and why.
 
-    Units are earned with time and spent by pages; replication that is too far behind comes first.
+    Units are earned with time and spent by pages, of each table for itself; what replication spends
+    counts too, and what it needs comes first. The rates are of all workers together: each takes its
+    share.
     """
 
     def __init__(self, context: Context) -> None:
         self._clock = context.clock
-        self._rate = context.settings.units_per_second
-        self._max_lag = context.settings.max_lag
-        self._free_at = self._clock()
+        self._settings = context.settings
+        self._source = context.mapping.source.name
+        self._free_at: dict[str, float] = {}
+        self._refused_at: dict[str, float] = {}
+        self._rates = {
+            True: self._settings.units_per_second,
+            False: self._settings.units_per_second,
+        }
+        self._workers = 1
         self.lag = 0.0
         """Seconds by which replication is behind; set by who knows."""
 
-    def spent(self, units: float) -> None:
+    def follow(self, run: Run, workers: int) -> None:
+        """What `throttle` said, and how many workers there are to share it."""
+        usual = self._settings.units_per_second
+        self._rates = {True: run.read_units or usual, False: run.write_units or usual}
+        self._workers = max(workers, 1)
+
+    def spent(self, table: str, units: float) -> None:
         """So many units were consumed."""
-        self._free_at = max(self._free_at, self._clock()) + units / self._rate
+        rate = self._rates[table == self._source] / self._workers
+        now = self._clock()
+        self._free_at[table] = max(self._free_at.get(table, now), now) + units / rate
+
+    def refused(self, table: str) -> None:
+        """The table refused a call: users come first."""
+        self._refused_at[table] = self._clock()
 
     def wait(self, view: View) -> tuple[float, str]:
         """Seconds to wait now and the reason, (0, "") to go on."""
+        now = self._clock()
         if view.run.paused:
             return 1.0, "paused"
-        if self.lag > self._max_lag:
-            return 1.0, f"replication is {round(self.lag)} s behind"
-        wait = self._free_at - self._clock()
-        return (wait, "the tables' capacity") if wait > 0 else (0.0, "")
+        bound = view.run.max_lag or self._settings.max_lag
+        if self.lag > bound:
+            return 1.0, f"replication is more than {bound:g} s behind"
+        for table, at in self._refused_at.items():
+            if now - at < _AFTER_A_REFUSAL:
+                return at + _AFTER_A_REFUSAL - now, f"{table} refuses calls (throttled)"
+        table, free_at = max(self._free_at.items(), key=_when, default=("", now))
+        if free_at - now < _TOO_SHORT_TO_WAIT:
+            return 0.0, ""
+        rate, kind = (
+            self._rates[table == self._source],
+            "read" if table == self._source else "write",
+        )
+        return free_at - now, f"{rate:g} {kind} units a second of {table} are taken"
+
+
+def _when(entry: tuple[str, float]) -> float:
+    return entry[1]
 
 
 class Copy:
@@ -56,6 +95,7 @@ class Copy:
     async def follow(self, hold: Hold, make: Callable[[Hold], Forward]) -> None:
         """Copy a segment to its end, as long as this is its epoch. Raises LeaseLostError."""
         forward = make(hold)
+        source = self._context.mapping.source
         while True:
             view = await self._control.view()
             is_current = view is not None and (view.run.epoch, view.run.phase) == (
@@ -75,21 +115,26 @@ class Copy:
             page = await self._context.patience.answer(
                 partial(
                     self._context.database.scan,
-                    self._context.mapping.source,
+                    source,
                     segment=int(hold.values["segment"]),
                     segments=view.run.segments,
                     start=start,
                     limit=self._context.settings.page,
                 ),
                 before=hold.check,
+                throttled=lambda: self._pace.refused(source.name),
             )
+            self._pace.spent(source.name, page.units)
             await forward.copy(page.items, view)
-            self._pace.spent(page.units)
-            items = int(hold.values["items"]) + len(page.items)
+            count = {
+                "items": int(hold.values["items"]) + len(page.items),
+                "bytes": int(hold.values["bytes"]) + sum(map(item_size, page.items)),
+                "waits": "",
+            }
             if page.next is None:
-                await hold.release(done=True, items=items, waits="")
+                await hold.release(done=True, **count)
                 return
-            await hold.save(start=json.dumps(page.next), items=items, waits="")
+            await hold.save(start=json.dumps(page.next), **count)
 
 
 def prefix(epoch: int) -> str:
@@ -104,6 +149,7 @@ async def create_segments(control: Control, epoch: int, segments: int) -> None:
             "segment": segment,
             "start": "",
             "items": 0,
+            "bytes": 0,
             "done": False,
             "owner": "",
             "waits": "",

@@ -6,7 +6,7 @@ Owns expressions and the meaning of errors. The clients must not repeat calls by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import aiohttp
@@ -25,20 +25,24 @@ from deploy.migration._ports import (
     Change,
     Condition,
     ConditionFailed,
+    DeniedError,
     Equal,
+    Index,
     IteratorExpired,
     Less,
     Missing,
     Page,
     Path,
     Present,
+    Rights,
     Shard,
     ShardPage,
+    TableFacts,
     Throttled,
     Trimmed,
     Unanswered,
 )
-from deploy.migration.mapping import Cell, Table
+from deploy.migration.mapping import RESERVED, Cell, Table
 
 _THROTTLED: Final = frozenset(
     {
@@ -55,14 +59,80 @@ _THROTTLED: Final = frozenset(
 )
 
 
+_DENIED: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+    }
+)
+
+
 class DynamoDBDatabase:
     """The tables of one account and region. Table names are the mapping's."""
 
-    def __init__(self, dynamodb: Any, streams: Any) -> None:
-        """The SDK's clients of `dynamodb` and `dynamodbstreams`."""
+    def __init__(
+        self, dynamodb: Any, streams: Any, trouble: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """The SDK's clients of `dynamodb` and `dynamodbstreams`; `trouble` hears of each call that
+        was throttled or not answered, since such are repeated in silence."""
         self._dynamodb = dynamodb
         self._streams = streams
+        self._trouble = trouble
         self._arns: dict[str, str] = {}
+
+    async def describe(self, table: Table) -> TableFacts | None:
+        """As `Database.describe`."""
+        try:
+            answer = await self._call(self._dynamodb.describe_table, TableName=table.name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return None
+            raise
+        return _facts(answer["Table"])
+
+    async def denied(self, table: Table, rights: Rights) -> Sequence[str]:
+        """As `Database.denied`. Writes are tried on a condition that nothing can meet."""
+        cell = Cell(table.name, f"{RESERVED}rights", None if table.sort is None else "rights")
+        key = (table.partition,)
+        never = AllOf((Present(key), Missing(key)))
+        tries: dict[str, Callable[[], Awaitable[object]]] = {
+            "dynamodb:GetItem": lambda: self.get(table, cell),
+            "dynamodb:Query": lambda: self.query(table, cell.partition, "", None),
+            "dynamodb:PutItem": lambda: self.put(table, table.key(cell), never),
+            "dynamodb:DeleteItem": lambda: self.delete(table, cell, never),
+        }
+        if rights is Rights.DATA:
+            tries |= {
+                "dynamodb:BatchGetItem": lambda: self.get_many(table, [cell]),
+                "dynamodb:Scan": lambda: self.scan(
+                    table, segment=0, segments=1, start=None, limit=1
+                ),
+            }
+        refused = [action for action, call in tries.items() if not await _is_allowed(call)]
+        return refused + (await self._denied_of_stream(table) if rights is Rights.DATA else [])
+
+    async def _denied_of_stream(self, table: Table) -> list[str]:
+        """An iterator and its records can not be tried without what comes before."""
+        try:
+            shards = await self.shards(table, None)
+        except DeniedError:
+            return ["dynamodb:DescribeStream"]
+        except (KeyError, ClientError):
+            return []  # it has no stream; that is told elsewhere
+        if not shards.shards:
+            return []
+        try:
+            iterator = await self.open_shard(table, shards.shards[0].id, None)
+        except DeniedError:
+            return ["dynamodb:GetShardIterator"]
+        except Trimmed:
+            return []
+        if not await _is_allowed(lambda: self.read_shard(iterator, 1)):
+            return ["dynamodb:GetRecords"]
+        return []
 
     async def get(self, table: Table, cell: Cell) -> Item | None:
         """As `Database.get`."""
@@ -149,14 +219,6 @@ class DynamoDBDatabase:
         )
         return _page(answer)
 
-    async def stream_view(self, table: Table) -> str | None:
-        """As `Database.stream_view`."""
-        answer = await self._call(self._dynamodb.describe_table, TableName=table.name)
-        specification = answer["Table"].get("StreamSpecification", {})
-        if not specification.get("StreamEnabled"):
-            return None
-        return str(specification["StreamViewType"])
-
     async def shards(self, table: Table, after: str | None) -> ShardPage:
         """As `Database.shards`."""
         answer = await self._call(
@@ -199,6 +261,13 @@ class DynamoDBDatabase:
 
     async def _call(self, function: Any, **parameters: Any) -> Mapping[str, Any]:
         try:
+            return await self._once(function, parameters)
+        except (Throttled, Unanswered) as error:
+            self._trouble(str(error))
+            raise
+
+    async def _once(self, function: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
             answer: Mapping[str, Any] = await function(**parameters)
         except ClientError as error:
             _raise(error)
@@ -228,11 +297,57 @@ def _raise(error: ClientError) -> NoReturn:
         raise IteratorExpired(str(error)) from error
     if code == "TrimmedDataAccessException":
         raise Trimmed(str(error)) from error
+    if code in _DENIED:
+        raise DeniedError(str(error)) from error
     if code in _THROTTLED:
         raise Throttled(code) from error
     if status >= 500:
         raise Unanswered(f"{code} ({status})") from error
     raise error
+
+
+async def _is_allowed(call: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        await call()
+    except DeniedError:
+        return False
+    except ConditionFailed:
+        return True
+    return True
+
+
+def _facts(table: Mapping[str, Any]) -> TableFacts:
+    stream = table.get("StreamSpecification", {})
+    on_demand = table.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST"
+    warm = table.get("WarmThroughput", {})
+
+    def provisioned(of: Mapping[str, Any], kind: str) -> float | None:
+        units = of.get("ProvisionedThroughput", {}).get(f"{kind}CapacityUnits")
+        return None if on_demand or units is None else float(units)
+
+    return TableFacts(
+        is_active=table.get("TableStatus") in ("ACTIVE", "UPDATING"),
+        key=_key(table),
+        types={one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]},
+        stream=str(stream["StreamViewType"]) if stream.get("StreamEnabled") else None,
+        indexes=[
+            Index(index["IndexName"], _key(index), provisioned(index, "Write"))
+            for index in table.get("GlobalSecondaryIndexes", ())
+        ],
+        items=int(table.get("ItemCount", 0)),
+        bytes=int(table.get("TableSizeBytes", 0)),
+        read_units=provisioned(table, "Read"),
+        write_units=provisioned(table, "Write"),
+        # Emulators say 0.
+        warm_read_units=warm.get("ReadUnitsPerSecond") or None,
+        warm_write_units=warm.get("WriteUnitsPerSecond") or None,
+    )
+
+
+def _key(of: Mapping[str, Any]) -> list[str]:
+    """Partition key first."""
+    pairs = sorted((part["KeyType"], part["AttributeName"]) for part in of["KeySchema"])
+    return [name for _, name in pairs]
 
 
 def _page(answer: Mapping[str, Any]) -> Page:

@@ -117,6 +117,11 @@ def item_size(item: Item) -> int:
     return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
 
 
+def write_units(item: Item) -> int:
+    """The units that writing an item takes of its table: one for each 1 KB begun."""
+    return -(-item_size(item) // 1024)
+
+
 def _value_size(value: AttributeValue) -> int:
     ((kind, content),) = value.items()
     match kind:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from deploy.migration._items import AttributeValue, Item
@@ -91,6 +92,47 @@ class Trimmed(DatabaseError):  # noqa: N818 - what happened, not an error of our
     """The stream no longer has what was asked for: records live for 24 hours."""
 
 
+class DeniedError(DatabaseError):
+    """Whoever asks has no right to do that, or is nobody; the message is AWS's."""
+
+
+class Rights(Enum):
+    """What somebody does with a table."""
+
+    CONTROL = "control"
+    """Reads and writes rows by key."""
+    DATA = "data"
+    """That, scans, reads together, and reads the stream."""
+
+
+class Index(NamedTuple):
+    """A global secondary index: its key attributes, and its write units (None on demand)."""
+
+    name: str
+    key: Sequence[str]
+    write_units: float | None
+
+
+class TableFacts(NamedTuple):
+    """What DynamoDB says of a table.
+
+    `stream` is the StreamViewType, None without a stream. Units a second are None on demand, `warm_*`
+    what an on-demand table takes at once. `items` and `bytes` are some hours old.
+    """
+
+    is_active: bool
+    key: Sequence[str]
+    types: Mapping[str, str]
+    stream: str | None
+    indexes: Sequence[Index]
+    items: int
+    bytes: int
+    read_units: float | None = None
+    write_units: float | None = None
+    warm_read_units: float | None = None
+    warm_write_units: float | None = None
+
+
 class Page(NamedTuple):
     """Items, and where to go on; `units` is what the table says it took."""
 
@@ -132,8 +174,14 @@ class Batch(NamedTuple):
 class Database(Protocol):
     """Tables and streams. Every read of an item is strongly consistent.
 
-    Each method raises Throttled or Unanswered, writes raise ConditionFailed too.
+    Each method raises Throttled, Unanswered or DeniedError, writes raise ConditionFailed too.
     """
+
+    async def describe(self, table: Table) -> TableFacts | None:
+        """What there is to know of a table; None where there is none of the name."""
+
+    async def denied(self, table: Table, rights: Rights) -> Sequence[str]:
+        """The IAM actions of these rights that are refused, each tried; changes nothing."""
 
     async def get(self, table: Table, cell: Cell) -> Item | None:
         """An item."""
@@ -157,9 +205,6 @@ class Database(Protocol):
 
     async def query(self, table: Table, partition: str, prefix: str, start: Item | None) -> Page:
         """A page of the items of a partition whose sort key begins so."""
-
-    async def stream_view(self, table: Table) -> str | None:
-        """What the records of the table's stream hold (StreamViewType), None without a stream."""
 
     async def shards(self, table: Table, after: str | None) -> ShardPage:
         """A page of the shards of a table's stream."""

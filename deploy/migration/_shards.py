@@ -105,6 +105,21 @@ class Stream:
             if not row.values["done"] and (not row.values["parent"] or row.values["parent"] in done)
         ]
 
+    def lag(self, rows: Sequence[Row]) -> float:
+        """Seconds by which the reading of the shards is behind.
+
+        A shard that nobody reads says nothing of itself: then it counts from its last reading.
+        """
+        now, quiet = self._context.wall(), self._context.settings.lease
+        return max(
+            (
+                max(float(row.values["lag"]), unread if unread > quiet else 0.0)
+                for row in self.ready(rows)
+                for unread in [now - float(row.values["read_at"])]
+            ),
+            default=0.0,
+        )
+
     async def follow(self, hold: Hold, apply: Apply, is_current: Callable[[View], bool]) -> None:
         """Read and apply a shard to its end. Raises PositionLostError and LeaseLostError.
 

@@ -7,12 +7,12 @@ nobody waits for (quiet). It is removed on the condition that it still is what w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from deploy.migration._barrier import barrier
 from deploy.migration._cells import Cells, as_it_was
-from deploy.migration._context import Context
+from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import Control, Quiet
 from deploy.migration._items import MARK, START, Item, Mark, Order, mark_of
 from deploy.migration._ports import AllOf, AnyOf, Condition, Less, Missing, Present
@@ -26,9 +26,13 @@ class NotQuietError(Exception):
     """An answer was lost, or a worker vanished, a short time ago."""
 
 
-async def pages(context: Context, table: Table) -> AsyncIterator[list[Item]]:
-    """Every item of a table, but the migration's own, a page at a time."""
+async def pages(
+    context: Context, table: Table, tell: Callable[[int], None] = lambda _: None
+) -> AsyncIterator[list[Item]]:
+    """Every item of a table, but the migration's own, a page at a time. `tell` hears how many were
+    read so far."""
     start: Item | None = None
+    count = 0
     while True:
         page = await context.patience.answer(
             partial(
@@ -36,6 +40,8 @@ async def pages(context: Context, table: Table) -> AsyncIterator[list[Item]]:
                 table, segment=0, segments=1, start=start, limit=context.settings.page,
             )
         )  # fmt: skip
+        count += len(page.items)
+        tell(count)
         yield [item for item in page.items if not table.cell(item).partition.startswith(RESERVED)]
         start = page.next
         if start is None:
@@ -49,57 +55,85 @@ async def sweep(
     feed: Stream,
     quiet: Quiet,
     *,
-    wait: bool,
     only: Callable[[Cell], bool] = lambda _: True,
+    tell: Tell = silent,
 ) -> int:
-    """Remove the tombstones of a table that `feed` wrote; gives how many there were.
+    """Remove the tombstones of a table that `feed` wrote, once it is quiet; gives how many there were.
 
-    The backfill must have drained. Without `wait` raises NotQuietError when it is not quiet now.
+    The backfill must have drained.
     """
-    cells = Cells(context, control)
     removed = 0
     while True:
+        tell(f"removing tombstones from {table.name}", removed, 0)
         found: list[tuple[Cell, Item]] = []
         async for page in pages(context, table):
-            tombstones = [(table.cell(item), item) for item in page if _is_tombstone(item)]
+            tombstones = [(table.cell(item), item) for item in page if is_tombstone(item)]
             found += [(cell, item) for cell, item in tombstones if only(cell)]
             if len(found) >= _MOST_AT_ONCE:
                 break
-        if not found:
-            return removed
-        await barrier(context, control, feed)
-        if wait:
-            await quiet.wait()
-        elif not await quiet.observe():
-            raise NotQuietError("an answer was lost or a worker vanished a short time ago")
-        for cell, item in found:
-            removed += await cells.remove(table, cell, as_it_was(table, item))
-        if wait and len(found) < _MOST_AT_ONCE:
-            # Where deletions go on there are always new ones; those wait for the fence.
+        removed += await remove_tombstones(context, control, table, found, feed, quiet, tell=tell)
+        if len(found) < _MOST_AT_ONCE:
+            # Where deletions go on there are always new ones; those are touched, and go when what
+            # was touched is compared.
             return removed
 
 
-def _is_tombstone(item: Item) -> bool:
+async def remove_tombstones(
+    context: Context,
+    control: Control,
+    table: Table,
+    found: Sequence[tuple[Cell, Item]],
+    feed: Stream,
+    quiet: Quiet,
+    *,
+    wait: bool = True,
+    tell: Tell = silent,
+) -> int:
+    """Remove tombstones that were just seen; gives how many went.
+
+    The backfill must have drained. Without `wait` raises NotQuietError when it is not quiet now.
+    """
+    if not found:
+        return 0
+    await barrier(context, control, feed)
+    if wait:
+        await quiet.wait(tell)
+    elif not await quiet.observe():
+        raise NotQuietError("an answer was lost or a worker vanished a short time ago")
+    cells = Cells(context, control)
+    return sum([await cells.remove(table, cell, as_it_was(table, item)) for cell, item in found])
+
+
+def is_tombstone(item: Item) -> bool:
+    """Whether it is the migration's word that nothing stands there."""
     mark = mark_of(item)
     return mark is not None and mark.tombstone
 
 
 async def end_old_epochs(
-    context: Context, control: Control, table: Table, epoch: int, quiet: Quiet, *, adopt: bool
+    context: Context,
+    control: Control,
+    table: Table,
+    epoch: int,
+    quiet: Quiet,
+    *,
+    adopt: bool,
+    tell: Tell = silent,
 ) -> int:
     """After a resync's backfill: what is still of an earlier epoch has no item in the source any
     more, and becomes a tombstone. Gives how many did.
 
     `adopt`: also what has no mark, because this table was the owner before.
     """
-    await quiet.wait()
+    await quiet.wait(tell)
     cells = Cells(context, control)
     order = Order(epoch, START)
     older: list[Condition] = [Less((MARK, "e"), {"N": str(epoch)})]
     if adopt:
         older.append(AllOf((Present((table.partition,)), Missing((MARK,)))))
     ended = 0
-    async for page in pages(context, table):
+    what = f"looking in {table.name} for what is of earlier epochs"
+    async for page in pages(context, table, lambda count: tell(what, count, 0)):
         for item in page:
             cell = table.cell(item)
             mark = mark_of(item)

@@ -17,12 +17,16 @@ from typing import Final
 from deploy.migration._back import Back
 from deploy.migration._barrier import barrier
 from deploy.migration._cells import Cells, as_it_was
-from deploy.migration._context import Context
+from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import SOURCE, Control
+from deploy.migration._forward import together
 from deploy.migration._items import START, Item, Mark, Order, canonical, live, mark_of
 from deploy.migration._shards import Stream
 from deploy.migration._sweep import pages
 from deploy.migration.mapping import Cell, MappingError, Origin, Stays, Target
+
+Standing = Mapping[Cell, Mapping[Cell, Item]]
+"""By source cell and cell of the target: the rows with their marks."""
 
 MAX_SUSPECTS: Final = 10_000
 _AT_ONE_MOMENT: Final = 99
@@ -64,9 +68,20 @@ class Verifier:
     """Compares one module's rows with the source."""
 
     def __init__(
-        self, context: Context, control: Control, target: Target, source: Stream, back: Stream
+        self,
+        context: Context,
+        control: Control,
+        target: Target,
+        source: Stream,
+        back: Stream,
+        *,
+        expected: int = 0,
+        tell: Tell = silent,
     ) -> None:
+        """`expected`: how many items the source has, as far as is known."""
         self._context = context
+        self._expected = expected
+        self._tell = tell
         self._mapping = context.mapping
         self._control = control
         self._target = target
@@ -79,10 +94,12 @@ class Verifier:
             self._target.module, lambda module: replace(module, verification=begun, clean=False)
         )
         feed = self._streams[module.owner == SOURCE]
+        self._tell(f"verifying {self._target.module}: waiting for replication", 0, 0)
         # From here on every change that is applied is also written down.
         await barrier(self._context, self._control, feed)
         items, suspects = await self._suspects_of_source()
         rows, more = await self._suspects_of_target()
+        self._tell(f"verifying {self._target.module}: reading {len(suspects)} again", 0, 0)
         for source, cells in more.items():
             suspects.setdefault(source, set()).update(cells)
         unknown = [
@@ -101,12 +118,37 @@ class Verifier:
         )
         return found
 
-    async def compare(self, sources: Iterable[Cell]) -> list[Difference]:
-        """These source items as they stand now; meant for when everything stands still."""
-        found: list[Difference] = []
-        for source in sources:
-            found += await self._differences(source, await self._present(source)) or ()
+    async def standing(self, sources: Iterable[Cell]) -> Standing:
+        """What stands in the cells of these source items' rows, tombstones too."""
+        found: dict[Cell, Mapping[Cell, Item]] = {}
+
+        async def look(source: Cell) -> None:
+            found[source] = await self._standing(source)
+
+        concurrency = self._context.settings.concurrency
+        await together([look(source) for source in sources], concurrency)
         return found
+
+    async def compare(self, standing: Standing) -> list[Difference]:
+        """These source items as they stand now; meant for when everything stands still."""
+        found: dict[Cell, tuple[Difference, ...]] = {}
+
+        async def look(source: Cell) -> None:
+            found[source] = await self._differences(source, set(standing[source])) or ()
+
+        await together([look(source) for source in standing], self._context.settings.concurrency)
+        return [difference for source in standing for difference in found[source]]
+
+    async def compare_moving(
+        self, standing: Standing, feed: Stream, since: str
+    ) -> list[Difference]:
+        """As `compare`, while everything moves: what is touched again is left for the next time.
+
+        `since` names the verification that began before the call.
+        """
+        suspects = {source: set(cells) for source, cells in standing.items()}
+        differences, _ = await self._settle(suspects, feed, since)
+        return differences
 
     async def repair(self, differences: Iterable[Difference]) -> int:
         """Make the follower as the owner is, where it differs; gives how many cells were written.
@@ -149,7 +191,8 @@ class Verifier:
     async def _suspects_of_source(self) -> tuple[int, dict[Cell | None, set[Cell]]]:
         items = 0
         suspects: dict[Cell | None, set[Cell]] = {}
-        async for page in pages(self._context, self._mapping.source):
+        self._rows_expected = 0
+        async for page in pages(self._context, self._mapping.source, self._tell_source):
             wanted: dict[Cell, Item] = {}
             origin: dict[Cell, Cell] = {}
             for item in page:
@@ -157,6 +200,7 @@ class Verifier:
                 items += bool(rows)
                 wanted.update(rows)
                 origin |= dict.fromkeys(rows, self._mapping.source.cell(item))
+            self._rows_expected += len(wanted)
             found = await self._many(list(wanted))
             for cell, row in wanted.items():
                 present = live(found.get(cell))
@@ -169,7 +213,7 @@ class Verifier:
         rows = 0
         suspects: dict[Cell | None, set[Cell]] = {}
         table = self._target.table
-        async for page in pages(self._context, table):
+        async for page in pages(self._context, table, self._tell_target):
             origins: dict[Cell, Cell] = {}
             for item in page:
                 if live(item) is None:
@@ -250,19 +294,31 @@ class Verifier:
             if (difference := _compare(source, cell, wanted.get(cell), live(row))) is not None
         )
 
-    async def _present(self, source: Cell) -> set[Cell]:
-        """The cells in which rows of a source item stand, also of one that is gone."""
+    async def _standing(self, source: Cell) -> Mapping[Cell, Item]:
+        """What stands in the cells of a source item's rows, also of one that is gone."""
         back = Back(self._context, self._control, Cells(self._context, self._control), self._target)
-        present: set[Cell] = set()
+        present: dict[Cell, Item] = {}
         for rule in self._mapping.rules:
             if rule.target == self._target and self._mapping.is_like(rule, source):
-                rows = await back.rows(rule, source)
-                present |= {self._target.table.cell(row) for row in rows}
+                for row in await back.standing(rule, source):
+                    present[self._target.table.cell(row)] = row
         return {
-            cell
-            for cell in present
+            cell: row
+            for cell, row in present.items()
             if isinstance(origin := self._mapping.origin(cell), Origin) and origin.source == source
         }
+
+    def _tell_source(self, count: int) -> None:
+        self._expected = max(self._expected, count)
+        # Then the target is read: as many rows an item as so far.
+        rows = round(self._rows_expected * self._expected / max(count, 1))
+        what = f"verifying {self._target.module}: reading {self._mapping.source.name}"
+        self._tell(what, count, self._expected + rows)
+
+    def _tell_target(self, count: int) -> None:
+        rows = max(self._rows_expected, count)
+        what = f"verifying {self._target.module}: reading {self._target.table.name}"
+        self._tell(what, self._expected + count, self._expected + rows)
 
     async def _get(self, source: Cell) -> Item | None:
         return await self._context.patience.answer(

@@ -188,10 +188,12 @@ class Lookup(NamedTuple):
 
 @dataclass(frozen=True)
 class Placed:
-    """An item's place: its rule, None for nobody's, and its rows by cell."""
+    """An item's place: its rule, None for nobody's, and its rows by cell. `name`: of the rule, or of
+    what says that it is nobody's."""
 
     rule: Rule | None
     rows: Mapping[Cell, Item]
+    name: str = ""
 
 
 class SplitMapping:
@@ -245,8 +247,8 @@ class SplitMapping:
             raise MappingError(f"{cell}: the rules {names} are all for it")
         ((claim, fields),) = found
         if isinstance(claim, Nobody):
-            return Placed(None, {})
-        return Placed(claim, dict(self._rows(claim, cell, fields, item)))
+            return Placed(None, {}, claim.name)
+        return Placed(claim, dict(self._rows(claim, cell, fields, item)), claim.name)
 
     def rows(self, item: Item | None) -> Mapping[Cell, Item]:
         """The rows of an item, none where there is no item. Raises MappingError."""

@@ -12,18 +12,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deploy.migration._items import MARK_BYTES, MAX_ITEM_BYTES, Item, canonical, item_size, mark_of
-from deploy.migration.mapping import MappingError, SplitMapping
+from deploy.migration._ports import TableFacts
+from deploy.migration.mapping import Cell, MappingError, SplitMapping
 
 MAX_EXAMPLES: Final = 20
 NEAR_BYTES: Final = MAX_ITEM_BYTES * 95 // 100
 """A row from here on is named: its next update may be refused."""
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+_MOST_PARTITION_BYTES: Final = 2048
+_MOST_SORT_BYTES: Final = 1024
 
 
 @dataclass
 class Survey:
     """What was found.
 
-    `problems` forbid the migration, `warnings` do not. `more` counts problems beyond the examples.
+    `problems` forbid the migration, `warnings` do not. `more` and `more_warnings` count those beyond
+    the examples. Write units are by table, `largest` the largest row's bytes by module.
     """
 
     items: int = 0
@@ -31,9 +37,13 @@ class Survey:
     by_rule: Counter[str] = field(default_factory=Counter)
     rows_by_module: Counter[str] = field(default_factory=Counter)
     bytes_by_module: Counter[str] = field(default_factory=Counter)
+    write_units: Counter[str] = field(default_factory=Counter)
+    largest: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, TableFacts] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     more: int = 0
+    more_warnings: int = 0
 
     def problem(self, line: str) -> None:
         """One more problem; beyond MAX_EXAMPLES they are counted alone."""
@@ -41,6 +51,17 @@ class Survey:
             self.problems.append(line)
         else:
             self.more += 1
+
+    def warning(self, line: str) -> None:
+        """As `problem`, of what forbids nothing."""
+        if len(self.warnings) < MAX_EXAMPLES:
+            self.warnings.append(line)
+        else:
+            self.more_warnings += 1
+
+    def lines(self) -> list[str]:
+        """The problems, and how many more there are."""
+        return [*self.problems, *([f"and {self.more} more like these"] if self.more else [])]
 
 
 def check_mapping(mapping: SplitMapping) -> Survey:
@@ -65,15 +86,20 @@ def _survey_item(mapping: SplitMapping, item: Item, survey: Survey) -> None:
     placed = mapping.place(item)
     rule = placed.rule
     if rule is None:
-        survey.by_rule["nobody's"] += 1
+        survey.by_rule[placed.name] += 1
         return
     survey.by_rule[rule.name] += 1
+    module = rule.target.module
     for cell, row in placed.rows.items():
         size = item_size(row) + MARK_BYTES
-        survey.rows_by_module[rule.target.module] += 1
-        survey.bytes_by_module[rule.target.module] += size
+        survey.rows_by_module[module] += 1
+        survey.bytes_by_module[module] += size
+        survey.largest[module] = max(survey.largest[module], size)
         if size >= NEAR_BYTES:
-            survey.warnings.append(f"{cell}: has {size} of {MAX_ITEM_BYTES} bytes")
+            survey.warning(
+                f"{cell}: has {size} of {MAX_ITEM_BYTES} bytes; an update may soon be refused"
+            )
+        _check_row(cell, row, size, survey)
     source = mapping.source.cell(item)
     back = mapping.composed(rule, source, placed.rows.values())
     again = mapping.rows(back)
@@ -86,6 +112,27 @@ def _survey_item(mapping: SplitMapping, item: Item, survey: Survey) -> None:
         )
 
 
+def _check_row(cell: Cell, row: Item, size: int, survey: Survey) -> None:
+    """What the table itself would refuse; and the write units that the row takes of it."""
+    for text, most, which in (
+        (cell.partition, _MOST_PARTITION_BYTES, "partition"),
+        (cell.sort or "", _MOST_SORT_BYTES, "sort"),
+    ):
+        if len(text.encode()) > most:
+            raise MappingError(f"{cell}: its {which} key has more than {most} bytes")
+    facts = survey.facts.get(cell.table)
+    if facts is None:
+        return
+    for name, kind in facts.types.items():
+        value = row.get(name)
+        if value is not None and (kind not in value or not value[kind]):
+            raise MappingError(
+                f"{cell}: {name!r} must be of type {kind} and not empty, for it is a key of an index"
+            )
+    indexed = sum(all(name in row for name in index.key) for index in facts.indexes)
+    survey.write_units[cell.table] += -(-size // 1024) * (1 + indexed)
+
+
 async def survey_table(
     mapping: SplitMapping, pages: AsyncIterable[Sequence[Item]], survey: Survey
 ) -> None:
@@ -94,3 +141,6 @@ async def survey_table(
         return
     async for page in pages:
         survey_items(mapping, page, survey)
+    for rule in mapping.rules:
+        if not survey.by_rule[rule.name]:
+            survey.warning(f"no item is of the rule {rule.name!r}")

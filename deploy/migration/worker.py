@@ -47,6 +47,16 @@ class Worker:
         self._holds: set[Hold] = set()
         self._stopping = False
 
+    @property
+    def work(self) -> tuple[str, ...]:
+        """The keys of what it works on."""
+        return tuple(sorted(self._working))
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which replication is behind, as it last saw it."""
+        return self._pace.lag
+
     def stop(self) -> None:
         """Let `run` end once everything that is held was given back."""
         self._stopping = True
@@ -88,11 +98,12 @@ class Worker:
         await self._discover(source)
         await self._begin_copy(source, view)
         rows = await source.rows()
-        self._pace.lag = max((float(row.values["lag"]) for row in rows), default=0.0)
+        self._pace.lag = source.lag(rows)
         await self._take(source.ready(rows), group, lambda hold: self._forward(source, hold))
         if view.run.phase == COPYING:
             copy = Copy(self._context, self._control, view.run.epoch, self._pace)
             segments = await self._control.rows(copy.prefix)
+            self._pace.follow(view.run, len({row.values["owner"] for row in segments} - {""}))
             await self._take(
                 [row for row in segments if not row.values["done"]],
                 group,
@@ -123,7 +134,7 @@ class Worker:
             await create_segments(self._control, view.run.epoch, view.run.segments)
             await self._control.update_run(
                 lambda run: (
-                    replace(run, phase=COPYING)
+                    replace(run, phase=COPYING, copying_since=self._context.wall())
                     if (run.phase, run.epoch) == (REPLICATING, view.run.epoch)
                     else None
                 )
@@ -178,7 +189,7 @@ class Worker:
         )
 
     def _make_forward(self, hold: Hold) -> Forward:
-        cells = Cells(self._context, self._control, hold.check)
+        cells = Cells(self._context, self._control, hold.check, self._pace)
         return Forward(self._context, self._control, cells)
 
     async def _lost(self, lost: PositionLostError) -> None:

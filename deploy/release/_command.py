@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,16 +16,22 @@ from deploy.release._services import SERVICES, services_named
 _EXIT_CODES = """\
 exit codes:
   0    done
-  1    the deployment failed and was rolled back, and the old version answers; `changed`: a version
-       must be bumped; `status`: a roll-out has failed
+  1    the deployment failed and was rolled back, and the old version answers; the canary failed and
+       was taken back; `changed`: a version must be bumped; `status`: a roll-out has failed
   2    bad input or configuration; nothing that runs was changed
   3    it is not known what runs now, or the roll-back failed: look at `status`
-  130  stopped by Ctrl-C (143: by SIGTERM); a roll-out that had begun goes on by itself
+  130  stopped by Ctrl-C (143: by SIGTERM); a roll-out that had begun goes on by itself, a canary stays
 """
 
 _WHERE = """\
 AWS is found by the SDK's own environment (profile, variables, role); --local takes the platform that
 runs on this machine (./pantsw run deploy/local/up.py -- --containers).
+"""
+
+
+_LEADING_WHERE = """\
+AWS is found by the SDK's own environment (profile, variables, role); --local takes the platform that
+runs on this machine (./pantsw run deploy/local/up.py).
 """
 
 
@@ -130,6 +137,36 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         where,
         rolling,
     ))  # fmt: skip
+    leading = _leading()
+    _canary(command(
+        "canary",
+        "leads a share of the requests somewhere else",
+        "Gives the ECS service behind the canary the tasks for its share, leads that share of the\n"
+        "requests to it, watches errors and p99 of both sides, and takes it back by itself where the\n"
+        "canary is worse. Where it has passed, it stays, or the next step is taken. Targets are those\n"
+        "that the service's stage names: service, monolith, candidate.\n" + _LEADING_WHERE,
+        f"  {COMMAND} -- canary course_catalog --percent 1\n"
+        f"  {COMMAND} -- canary course_catalog --steps 1,10,50,100 --promote\n"
+        "        all the way, each step watched for ten minutes, and for good\n"
+        f"  {COMMAND} -- canary course_catalog --percent 10 --to monolith --local --watch-for 60\n"
+        f"  {COMMAND} -- canary course_catalog --steps 10,100 --dry-run --json\n",
+        leading,
+    ))  # fmt: skip
+    _promote(command(
+        "promote",
+        "leads all requests where the canary's go, for good",
+        "Only a canary that gets all requests already; --force takes any.\n" + _LEADING_WHERE,
+        f"  {COMMAND} -- promote course_catalog\n",
+        leading,
+    ))  # fmt: skip
+    command(
+        "abort",
+        "takes a canary back",
+        "Leads all requests where the stable ones go. Where there is no canary, that is said.\n"
+        + _LEADING_WHERE,
+        f"  {COMMAND} -- abort course_catalog\n",
+        leading,
+    )
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -145,6 +182,10 @@ def _check(options: argparse.Namespace) -> None:
                 setattr(options, name, read(given))
             except ValueError as error:
                 problems.append(f"--{name.replace('_', '-')} {given!r} is not {error}")
+    if options.command == "canary" and options.promote:
+        last = options.steps[-1] if isinstance(options.steps, list) else options.percent
+        if isinstance(last, float) and last < 100:
+            problems.append("--promote: the last step is to be 100: what has passed it is promoted")
     names = [*getattr(options, "services", ()), getattr(options, "service", None)]
     try:
         services_named([name for name in names if name is not None])
@@ -229,6 +270,68 @@ def _rollback(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _leading() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("service", metavar="SERVICE", help=_SERVICE_HELP)
+    parser.add_argument(
+        "--local",
+        metavar="DIR",
+        nargs="?",
+        type=Path,
+        const=LOCAL_STATE,
+        help=f"the platform on this machine, by its state folder (default {LOCAL_STATE})",
+    )
+    parser.add_argument("--cluster", metavar="NAME", help="of ECS (default lyceum)")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be changed")
+    return parser
+
+
+def _canary(parser: argparse.ArgumentParser) -> None:
+    how_many = parser.add_mutually_exclusive_group(required=True)
+    how_many.add_argument("--percent", metavar="N", help="of the requests: 1, 10, 50, 100")
+    how_many.add_argument("--steps", metavar="N,N,…", help="one after another, such as 1,10,50,100")
+    parser.add_argument(
+        "--to", metavar="TARGET",
+        help="default: service; candidate where the stage leads to the service already",
+    )  # fmt: skip
+    parser.add_argument(
+        "--promote", action="store_true", help="once the last step has passed, which is 100"
+    )
+    parser.add_argument(
+        "--watch-for", metavar="SECONDS", default="600",
+        help="of each step (default 600); on AWS it is known 150 s later",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-watch", action="store_true", help="lead the requests there and look at nothing"
+    )
+    parser.add_argument(
+        "--min-requests", metavar="N", default="100",
+        help="fewer than that decide nothing (default 100)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--error-margin", metavar="PERCENT", default="1",
+        help="so many more of a hundred requests may fail than of the stable side (default 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slowdown", metavar="TIMES", default="1.5",
+        help="of the stable side's p99, and 50 ms, is the most that its p99 may be (default 1.5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tasks", metavar="N",
+        help="that it would need for all requests; default: as many as the stable side has",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", default="900",
+        help="within which its tasks are healthy (default 900)",
+    )  # fmt: skip
+
+
+def _promote(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--force", action="store_true", help="though the canary gets fewer than all requests"
+    )
+
+
 def _digest(text: str) -> str:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
         raise ValueError("sha256: and 64 hexadecimal digits")
@@ -247,9 +350,46 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _long(text: str) -> float:
+    if not re.fullmatch(r"\d{1,5}", text) or not 1 <= int(text) <= 86_400:
+        raise ValueError("1 to 86400 seconds")
+    return float(text)
+
+
 def _count(text: str) -> int:
     if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= 1_000:
         raise ValueError("1 to 1000")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", text) or not 0 < float(text) <= 100:
+        raise ValueError("a percentage above 0, up to 100")
+    return float(text)
+
+
+def _steps(text: str) -> list[float]:
+    steps = [_percent(one) for one in text.split(",")]
+    if any(after <= before for before, after in itertools.pairwise(steps)):
+        raise ValueError("rising percentages")
+    return steps
+
+
+def _margin(text: str) -> float:
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", text):
+        raise ValueError("0 to 99.999 percentage points")
+    return float(text)
+
+
+def _times(text: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or not 1 <= float(text) <= 100:
+        raise ValueError("1 to 100 times")
+    return float(text)
+
+
+def _requests(text: str) -> int:
+    if not re.fullmatch(r"\d{1,7}", text) or int(text) < 1:
+        raise ValueError("1 to 9999999")
     return int(text)
 
 
@@ -259,6 +399,13 @@ _VALUES: dict[str, Callable[[str], object]] = {
     "timeout": _seconds,
     "verify_timeout": _seconds,
     "answers": _count,
+    "percent": _percent,
+    "steps": _steps,
+    "watch_for": _long,
+    "min_requests": _requests,
+    "error_margin": _margin,
+    "slowdown": _times,
+    "tasks": _count,
 }
 
 _SERVICE_HELP = ", ".join(SERVICES)

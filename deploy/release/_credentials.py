@@ -38,38 +38,40 @@ class Local:
     """The platform that runs on this machine.
 
     Args:
-        registry: its ECR.
-        cluster: the name of its ECS cluster.
-        services: the addresses of the services' load balancers.
+        registry: its ECR; None where it runs processes.
+        cluster: the name of its ECS cluster; None where it runs processes.
+        services: the addresses of the services' load balancers, or of their processes.
         variables: who its operator is: AWS_…
     """
 
-    registry: Registry
-    cluster: str
+    registry: Registry | None
+    cluster: str | None
     services: Mapping[str, str]
     variables: Mapping[str, str] = field(repr=False)
 
 
-def find_local(state: Path) -> Local:
-    """The platform on a state folder. Raises ReleaseError."""
+def find_local(state: Path, *, with_containers: bool = True) -> Local:
+    """The platform on a state folder; by default one that runs containers. Raises ReleaseError."""
     platform = state / "platform.json"
     try:
         running: Mapping[str, Any] = json.loads(platform.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ReleaseError(
-            f"--local: no platform runs on {state}"
-            " (./pantsw run deploy/local/up.py -- --containers starts one)"
+            f"--local: no platform runs on {state} (./pantsw run deploy/local/up.py"
+            f"{' -- --containers' if with_containers else ''} starts one)"
         ) from None
     try:
-        registry, cluster = str(running["registry"]), str(running["cluster"])
+        registry, cluster = running.get("registry"), running.get("cluster")
         services = {str(name): str(url) for name, url in running["services"].items()}
     except (KeyError, TypeError, AttributeError):
+        raise ReleaseError(f"--local: {platform} can not be read") from None
+    if with_containers and not (registry and cluster):
         raise ReleaseError(
             f"--local: the platform on {state} runs no containers: start it with --containers"
-        ) from None
+        )
     return Local(
-        registry=registry_named(registry.removeprefix("http://")),
-        cluster=cluster,
+        registry=registry_named(str(registry).removeprefix("http://")) if registry else None,
+        cluster=str(cluster) if cluster else None,
         services=services,
         variables=_variables(state / "operator.env"),
     )
@@ -96,7 +98,7 @@ class Aws:
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str, *, region: str | None = None) -> Any:
-        """Of `ecs`, `ecr`, `elbv2` or `cloudwatch`. Raises ReleaseError."""
+        """Of `ecs`, `ecr`, `elbv2`, `apigateway` or `cloudwatch`. Raises ReleaseError."""
         if service not in self._clients:
             try:
                 self._clients[service] = self._made(service, region)

@@ -191,6 +191,17 @@ class Ecs:
         )
         return _snapshot(answer["service"])
 
+    def scale(self, service: str, desired: int) -> Snapshot:
+        """Gives a service so many tasks. Raises AwsError."""
+        answer = self.calls(
+            "ecs",
+            "update_service",
+            cluster=self.cluster,
+            service=service,
+            desiredCount=desired,
+        )
+        return _snapshot(answer["service"])
+
     def task_definition(self, name: str) -> TaskDefinition:
         """By ARN, or `family:revision`. Raises AwsError."""
         answer = self.calls(

@@ -93,15 +93,15 @@ class Report:
         """Something that is not as it should be, and does not stop anything."""
         self.goes_on(event, text, fields, style=Style.YELLOW)
 
-    def progress(self, total: float, what: str) -> Progress | None:
-        """A progress to draw; None where nobody looks."""
+    def progress(self, total: float, what: str, *, counted: str = "tasks") -> Progress | None:
+        """A progress to draw; None where nobody looks. `counted` is what there are so many of."""
         if self._as_json:
             return None
         return Progress(
             self._terminal,
             total,
             clock=self._clock,
-            counted=lambda done, total: f"{done:.0f} of {total:.0f} tasks",
+            counted=lambda done, total: f"{done:.0f} of {total:.0f} {counted}",
             what=what,
         )
 

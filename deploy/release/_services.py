@@ -37,6 +37,11 @@ class Service:
         return self.rollouts[0]
 
     @property
+    def api(self) -> str:
+        """The name of its REST API."""
+        return f"lyceum-{self.name.replace('_', '-')}"
+
+    @property
     def repository(self) -> str:
         """Of its images, in every registry."""
         return f"lyceum/{self.name}"

@@ -1,7 +1,8 @@
-"""Releases the services: what was changed, build, push, roll out, watch, roll back. See README.md.
+"""Releases the services: what was changed, build, push, roll out, watch, roll back, and lead traffic by
+canaries. See README.md.
 
-Exit codes: 0 done; 1 the deployment failed and was rolled back, or `changed` found an error, or what
-`status` shows has failed; 2 bad input or configuration, nothing was changed; 3 it is not known what
+Exit codes: 0 done; 1 the deployment failed and was rolled back, the canary failed and was taken back, or
+`changed` found an error, or what `status` shows has failed; 2 bad input or configuration, nothing was changed; 3 it is not known what
 runs now, or the roll-back failed: look; 130, 143 stopped, and what ECS had begun goes on by itself.
 """
 
@@ -15,12 +16,21 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from deploy.release._build import build_images
 from deploy.release._calls import AwsError, Calls
+from deploy.release._canary import (
+    LOCALLY,
+    ON_AWS,
+    CanaryLimits,
+    CanaryRelease,
+    CanaryTools,
+    show_traffic,
+)
 from deploy.release._changed import changes
 from deploy.release._changes import State
 from deploy.release._command import parse
@@ -29,6 +39,7 @@ from deploy.release._deploy import Limits, Release, Tools
 from deploy.release._docker import Docker
 from deploy.release._ecs import Ecs
 from deploy.release._errors import ReleaseError, raise_all
+from deploy.release._judgement import Policy
 from deploy.release._push import push_image
 from deploy.release._registry import Registry, RegistryClient, registry_named
 from deploy.release._report import Report
@@ -194,7 +205,7 @@ def _rollback(options: argparse.Namespace, report: Report) -> int:
     return _until_stopped(release, lambda: release.rollback(to, dry_run=options.dry_run))
 
 
-def _until_stopped(release: Release, run: Callable[[], int]) -> int:
+def _until_stopped(release: Release | CanaryRelease, run: Callable[[], int]) -> int:
     try:
         return run()
     except Stopped as stopped:
@@ -205,10 +216,61 @@ def _status(options: argparse.Namespace, report: Report) -> int:
     services = services_named([options.service] if options.service else list(SERVICES))
     local = _local(options)
     calls = Calls(aws_of(options.local), sleep=time.sleep, chance=random.random)
-    cluster = local.cluster if local and options.cluster is None else options.cluster or CLUSTER
+    cluster = options.cluster or (local and local.cluster) or CLUSTER
     status = Status(Ecs(calls, cluster), report, clock=time.monotonic, sleep=time.sleep)
     is_well = status.follow(services) if options.watch else status.show(services)
+    for service in services:
+        show_traffic(service, calls, report)
     return DONE if is_well else FAILED
+
+
+def _canary(options: argparse.Namespace, report: Report) -> int:
+    canary = _canary_release(options, report)
+    steps = options.steps or [options.percent]
+    return _until_stopped(
+        canary,
+        lambda: canary.walk(steps, options.to, promote=options.promote, dry_run=options.dry_run),
+    )
+
+
+def _promote(options: argparse.Namespace, report: Report) -> int:
+    canary = _canary_release(options, report)
+    return _until_stopped(
+        canary, lambda: canary.promote(force=options.force, dry_run=options.dry_run)
+    )
+
+
+def _abort(options: argparse.Namespace, report: Report) -> int:
+    canary = _canary_release(options, report)
+    return _until_stopped(canary, lambda: canary.abort(dry_run=options.dry_run))
+
+
+def _canary_release(options: argparse.Namespace, report: Report) -> CanaryRelease:
+    (service,) = services_named([options.service])
+    local = None if options.local is None else find_local(options.local, with_containers=False)
+    tools = CanaryTools(
+        calls=Calls(aws_of(options.local), sleep=time.sleep, chance=random.random),
+        cluster=options.cluster or (local.cluster if local else CLUSTER),
+        report=report,
+        clock=time.monotonic,
+        now=lambda: datetime.now(UTC),
+        sleep=time.sleep,
+        rhythm=LOCALLY if local else ON_AWS,
+    )
+    if options.command != "canary":
+        return CanaryRelease(service, tools, CanaryLimits(Policy()))
+    policy = Policy(
+        min_requests=options.min_requests,
+        error_margin=options.error_margin / 100,
+        slowdown=options.slowdown,
+    )
+    limits = CanaryLimits(
+        policy,
+        watch_for=None if options.no_watch else options.watch_for,
+        tasks=options.tasks,
+        timeout=options.timeout,
+    )
+    return CanaryRelease(service, tools, limits)
 
 
 @dataclass(frozen=True)
@@ -244,7 +306,7 @@ class _Where:
         registry = tried(lambda: registry_named(named)) if named else None
         raise_all(problems)
         return cls(
-            cluster=options.cluster or (local.cluster if local else CLUSTER),
+            cluster=options.cluster or (local and local.cluster) or CLUSTER,
             registry=registry,
             url=url,
             limits=Limits(
@@ -268,7 +330,8 @@ class _Where:
         )
 
     def _client(self, host: str) -> RegistryClient:
-        is_ecr = self.local is not None and host == self.local.registry.host
+        own = self.local.registry if self.local is not None else None
+        is_ecr = own is not None and host == own.host
         login = login_to(Registry(host), self.aws, is_ecr=is_ecr)
         return RegistryClient(host, login.for_queries)
 
@@ -299,7 +362,7 @@ def _local(options: argparse.Namespace) -> Local | None:
 def _registry(options: argparse.Namespace, local: Local | None) -> Registry:
     if options.registry is not None:
         return registry_named(options.registry)
-    if local is None:
+    if local is None or local.registry is None:
         raise ReleaseError("--registry HOST[/PREFIX] is missing; only --local implies one")
     return local.registry
 
@@ -311,6 +374,9 @@ _COMMANDS = {
     "deploy": _deploy,
     "status": _status,
     "rollback": _rollback,
+    "canary": _canary,
+    "promote": _promote,
+    "abort": _abort,
 }
 
 if __name__ == "__main__":

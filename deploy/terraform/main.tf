@@ -20,6 +20,8 @@ locals {
   }
   consumer      = "progress_tracking-consumer"
   monolith_port = 8000
+  # A candidate listens at its service's port and so many more.
+  candidate_ports = 100
 
   # What each service is told besides what all are told.
   own_environment = {
@@ -158,6 +160,26 @@ module "consumer" {
   platform      = local.platform
 }
 
+# Another version of a service beside it, for as long as it is tried: the same but for its image, with a
+# listener of its own that a canary leads to.
+module "candidate" {
+  source   = "./modules/service"
+  for_each = { for name, digest in var.candidates : name => merge(local.services[name], { digest = digest }) }
+
+  name          = "${each.key}-candidate"
+  service       = each.key
+  prefix        = each.value.prefix
+  image         = "${module.registry.urls[each.key]}@${each.value.digest}"
+  repository    = module.registry.arns[each.key]
+  environment   = local.environment[each.key]
+  cursor_secret = { arn = module.service[each.key].cursor_secret_arn }
+  policy        = templatefile("${local.sources}/${each.key}/policy.json", local.arns[each.key])
+  size          = merge(var.sizes[each.key], { minimum = 1 }) # deploy/release adds what each step needs
+  scaling       = local.scaling[each.key]
+  listener      = { port = each.value.port + local.candidate_ports, health_check_path = "/readyz", certificate_arn = try(var.certificate.arn, null) }
+  platform      = local.platform
+}
+
 # The application that one leaves, behind the same APIs until each of them has moved. While the tables
 # are split it uses the services' tables too, so it may do what each of them may.
 module "monolith" {
@@ -211,9 +233,25 @@ module "api" {
   targets = merge(
     { service = "${local.load_balancer_host}:${each.value.port}" },
     { for _ in module.monolith : "monolith" => "${local.load_balancer_host}:${local.monolith_port}" },
+    {
+      for name in keys(var.candidates) : "candidate" => "${local.load_balancer_host}:${each.value.port + local.candidate_ports}"
+      if name == each.key
+    },
   )
   log_retention_days = var.log_retention_days
   gateway_logging    = module.observability.gateway_logging
+}
+
+module "operator" {
+  source = "./modules/operator"
+  count  = length(var.operators) == 0 ? 0 : 1
+
+  account   = local.account
+  operators = var.operators
+  policy = templatefile("${path.root}/../local/policies/operator.json", merge(
+    { region = var.region, account = local.account },
+    { for name, api in module.api : "${name}_api" => api.id },
+  ))
 }
 
 module "observability" {

@@ -20,6 +20,11 @@ output "cluster" {
   value       = aws_ecs_cluster.lyceum.name
 }
 
+output "operator_role" {
+  description = "The role that deploy/release is run with; null where nobody may."
+  value       = one(module.operator[*].arn)
+}
+
 output "user_pool" {
   description = "The user pool's id, its issuer and its app client."
   value = {

@@ -200,6 +200,29 @@ variable "monolith" {
   }
 }
 
+variable "candidates" {
+  description = "Of services of which another version is tried beside them, that version's digest; deploy/release leads a canary to it."
+  type        = map(string)
+  default     = {}
+  validation {
+    condition = alltrue([
+      for name, digest in var.candidates :
+      contains(["course_catalog", "content_delivery", "progress_tracking"], name) && can(regex("^sha256:[0-9a-f]{64}$", digest))
+    ])
+    error_message = "candidates maps services to digests (sha256:…)."
+  }
+}
+
+variable "operators" {
+  description = "Users and roles of the account that may take the operator's role, which releases: the ends of their ARNs, such as role/release or role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Release_*. None: there is no such role."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for one in var.operators : can(regex("^(role|user)/[A-Za-z0-9+=,.@_/*?-]{1,512}$", one)) && !can(regex("^(role|user)/[*?/]*$", one))])
+    error_message = "operators are the ends of ARNs of users and roles: role/… or user/…, not all of them."
+  }
+}
+
 variable "alarm_emails" {
   description = "Addresses that are told of alarms; each has to confirm."
   type        = list(string)

@@ -39,29 +39,35 @@ class Terminal:
     def line(self, text: str) -> None:
         """Writes a line that stays; what was drawn stays below it."""
         if self._drawn:
-            self._write(f"\r\x1b[K{text}\n{self._fitted(self._drawn)}")
+            self._write(f"{self._wiped()}{text}\n{self._fitted(self._drawn)}")
         else:
             self._write(f"{text}\n")
 
     def draw(self, text: str) -> None:
-        """Shows a line in place of the one drawn before; only on a terminal."""
+        """Shows a line, or several, in place of what was drawn before; only on a terminal."""
         if self.is_terminal:
-            self._write(f"\r\x1b[K{self._fitted(text)}")
+            self._write(f"{self._wiped()}{self._fitted(text)}")
             self._drawn = text
 
     def clear(self) -> None:
         """Takes away what was drawn."""
         if self._drawn:
-            self._write("\r\x1b[K")
+            self._write(self._wiped())
             self._drawn = ""
 
     def styled(self, style: Style, text: str) -> str:
         """The text in a colour, where there are colours."""
         return f"\x1b[{style}m{text}\x1b[0m" if self.is_terminal else text
 
+    def _wiped(self) -> str:
+        """What takes away what is drawn: from the first of its lines to the end of the screen."""
+        above = self._fitted(self._drawn).count("\n")
+        return f"\x1b[{above}A\r\x1b[J" if above else "\r\x1b[K"
+
     def _fitted(self, text: str) -> str:
-        # A line that wrapped could not be drawn over.
-        return text[: shutil.get_terminal_size().columns - 1]
+        # Lines that wrapped, or left the screen, could not be drawn over.
+        width, height = shutil.get_terminal_size()
+        return "\n".join(line[: width - 1] for line in text.split("\n")[: height - 1])
 
     def _write(self, text: str) -> None:
         # A terminal that is gone, a pipe that nobody reads: no reason to stop half-way.

@@ -43,7 +43,7 @@ class Config(ServiceSettings):
             reload=environment.number(
                 # Well below the life of a tombstone, after which only a reload notices a deletion.
                 "DIRECTORY_RELOAD_SECONDS",
-                minimum=60,
+                minimum=10,
                 maximum=86_400,
                 default=3600,
             ),

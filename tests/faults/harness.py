@@ -24,6 +24,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from deploy.load.answer import Answer
 from deploy.local._credentials import (
     CredentialEndpoint,
     ServiceGrant,
@@ -31,7 +32,7 @@ from deploy.local._credentials import (
     credential_variables,
 )
 from deploy.local._faults import DynamoDBDialect, FaultProxy, S3Dialect, WebDialect
-from deploy.local._gateway import Target, write_configuration
+from deploy.local._gateway import Stage, write_configuration
 from deploy.local._ports import port_of, reserve
 from deploy.local._provision import (
     DEMO_USERS,
@@ -45,7 +46,6 @@ from deploy.local._services import SERVICES, WITH_CURSORS, contract_of
 from tests.backends import running_ministack
 from tests.faults.samples import COURSES, write_samples
 from tests.integration.service_process import ServiceProcess, python_path, service_process
-from tests.load.answer import Answer
 
 # No request takes longer than its deadline; the rest is for two cores that a whole test run shares.
 REQUEST_DEADLINE_SECONDS = 5.0
@@ -300,7 +300,10 @@ class Platform:
         write_configuration(
             configuration,
             {
-                name: (contract_of(name), [Target("stable", self.url(name), 100)])
+                name: (
+                    contract_of(name),
+                    Stage.leading_to(self.url(name).removeprefix("http://")),
+                )
                 for name in services
             },
         )

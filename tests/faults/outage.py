@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
+from deploy.load.answer import Answer
 from tests.faults.harness import (
     PATIENCE_SECONDS,
     REQUEST_DEADLINE_SECONDS,
@@ -18,7 +19,6 @@ from tests.faults.harness import (
     Platform,
 )
 from tests.faults.samples import COURSES
-from tests.load.answer import Answer
 from tests.load.learner import Learner
 
 # More failures than open a circuit.

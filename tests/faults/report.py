@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.load.answer import Answer
+from deploy.load.answer import Answer
 
 FOLDER_VARIABLE = "FAULT_REPORT"
 

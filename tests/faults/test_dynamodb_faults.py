@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.load.answer import Answer
 from deploy.local._faults import Fault
 from deploy.local._services import SERVICES
 from tests.faults.harness import Platform
@@ -24,7 +25,6 @@ from tests.faults.outage import (
 )
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
-from tests.load.answer import Answer
 from tests.load.history import Outcome
 from tests.load.learner import Learner
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from deploy.load.answer import Answer
 from deploy.local._faults import Fault
 from deploy.local._provision import PREFIXES
 from deploy.local._services import SERVICES
@@ -25,7 +26,6 @@ from tests.faults.harness import PATIENCE_SECONDS, Platform
 from tests.faults.kernel import connections, open_descriptors
 from tests.faults.outage import POLL_SECONDS, Ask
 from tests.faults.report import Report
-from tests.load.answer import Answer
 from tests.load.learner import Learner
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from deploy.load.answer import Answer
 from deploy.local._faults import Fault
 from deploy.local._ports import port_of, reserve
 from deploy.local._services import SERVICES
@@ -33,7 +34,6 @@ from tests.faults.outage import (
 )
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
-from tests.load.answer import Answer
 from tests.load.history import Outcome
 from tests.load.learner import Learner
 

@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploy.load.answer import Answer, Asks
 from libs.timestamps import format_timestamp
 from services.progress_tracking.domain.progress import ItemUpdate, ProgressUpdate
-from tests.load.answer import Answer, Asks
 from tests.load.history import Entry, History, Outcome, progress_of
 
 # Far above what reading back takes once all is well again.

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.load.answer import Answer
-from tests.load.connection import Connection
+from deploy.load.answer import Answer
+from deploy.load.connection import Connection
 from tests.load.history import Outcome
 from tests.load.learner import Learner
 

@@ -85,6 +85,7 @@ class RunningCluster:
     async def push(self, service: str, image: str) -> str:
         """Send an image of the engine to the platform's registry; its digest there."""
         local = find_local(self.state)
+        assert local.registry is not None  # it runs containers
         login = await asyncio.to_thread(
             login_to, local.registry, Aws(lambda: local.variables), is_ecr=True
         )

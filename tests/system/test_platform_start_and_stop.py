@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -279,7 +280,29 @@ def test_a_canary_gets_its_share_and_a_daemon_the_traces(start: Start) -> None:
         header, _, document = daemon.recv(65_536).partition(b"\n")
         assert json.loads(header)["format"] == "json"
         assert json.loads(document)["trace_id"].startswith("1-")
+        # From here on it is led as on AWS: by the stages that the gateway follows.
+        aborted = release("abort", "content_delivery", "--local", str(platform.state), "--json")
+        assert json.loads(aborted.splitlines()[-1])["event"] == "canaryAborted"
+        until(
+            lambda: platform.request("/content/anything").body != b"canary",
+            "the canary gets nothing",
+        )
         canary.shutdown()
+
+
+def release(*arguments: str) -> str:
+    """Runs deploy/release; gives what it told."""
+    _, environment = up()
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.release.release", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:

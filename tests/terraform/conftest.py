@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.backends import Backend, running_moto
-from tests.terraform.platform_on_moto import DEV, MONOLITH, PROD, Applied
+from tests.terraform.platform_on_moto import DEV, MONOLITH, PROD, STEP_THREE, Applied
 from tests.terraform.terraform import Plan, Resource, Terraform, TerraformMissing
 
 
@@ -48,8 +48,17 @@ def applied(terraform: Terraform, moto_for_terraform: Backend, production: Plan)
     return Applied(terraform, moto_for_terraform, terraform.resources)
 
 
-@pytest.fixture()
+@pytest.fixture(scope="session")
 def destroyed(applied: Applied) -> Mapping[str, Resource]:
     """What the state holds after everything was destroyed."""
     applied.terraform.destroy(DEV)
     return {one["address"]: one for one in applied.terraform.resources}
+
+
+@pytest.fixture(scope="session")
+def step_three(applied: Applied, destroyed: Mapping[str, Resource]) -> Applied:
+    """An account anew: the monolith and the APIs, each led to it as it is made."""
+    assert not destroyed
+    applied.terraform.plan(STEP_THREE)
+    applied.terraform.apply()
+    return Applied(applied.terraform, applied.backend, applied.terraform.resources)

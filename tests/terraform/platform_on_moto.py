@@ -47,6 +47,8 @@ MONOLITH = (
     ),
     "-var=routes=" + json.dumps(dict.fromkeys(SERVICES, "monolith")),
 )
+# The whole of it takes longer, and says no more of where requests go.
+STEP_THREE = (*DEV, *MONOLITH, "-target=module.api", "-target=module.monolith")
 
 
 @dataclass(frozen=True)

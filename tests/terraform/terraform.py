@@ -159,6 +159,10 @@ class Terraform:
                 copy = self._folder / "services" / path.relative_to(services)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
+        shutil.copytree(
+            REPOSITORY_ROOT / "deploy" / "local" / "policies",
+            self._folder / "deploy" / "local" / "policies",
+        )
         (self._root / "emulator_override.tf").write_text(_OVERRIDES)
 
 

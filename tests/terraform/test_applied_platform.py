@@ -8,7 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.terraform.platform_on_moto import DEV, SERVICES, Applied, digests
+from deploy.release._calls import Calls
+from deploy.release._credentials import Aws
+from deploy.release._services import SERVICES as SERVICES_RELEASED
+from deploy.release._stages import Canary, Stage, Stages
+from tests.terraform.platform_on_moto import DEV, SERVICES, STEP_THREE, Applied, digests
 from tests.terraform.terraform import Resource
 
 REGION = "eu-central-1"
@@ -37,14 +41,9 @@ def test_a_changed_digest_changes_that_service_alone(applied: Applied) -> None:
 async def test_what_a_release_does_is_no_drift(applied: Applied) -> None:
     """A canary under way, tasks that were scaled, and a revision with another digest, registered by
     deploy/release: once the digest is in the variables, there is nothing left to do."""
-    stage = _stage(applied, "course_catalog")
-    await _update(
-        applied,
-        stage,
-        ("replace", "/canarySettings/deploymentId", stage["deployment_id"]),
-        ("replace", "/canarySettings/percentTraffic", "10"),
-        ("replace", "/canarySettings/stageVariableOverrides/target", ELSEWHERE),
-    )
+    stages, stage = _stage_of_release(applied)
+    led = stages.lead(stage, 10, ELSEWHERE, "canary: 10 % elsewhere")
+    assert led.canary == Canary(10, ELSEWHERE)
     family = "content_delivery"
     async with applied.backend.client_in("ecs", REGION) as ecs:
         await ecs.update_service(cluster="lyceum", service="progress_tracking", desiredCount=2)
@@ -65,14 +64,14 @@ async def test_what_a_release_does_is_no_drift(applied: Applied) -> None:
     assert applied.terraform.plan((DEV[0], digests(content_delivery="3"))).changes == {}
 
 
-async def test_a_promotion_is_no_drift_but_is_told(applied: Applied) -> None:
-    stage = _stage(applied, "course_catalog")
-    await _update(
-        applied,
-        stage,
-        ("replace", "/variables/target", ELSEWHERE),
-        ("remove", "/canarySettings", None),
-    )
+def test_a_promotion_is_no_drift_but_is_told(applied: Applied) -> None:
+    """By the very calls of deploy/release, which finds the stage by its API's name."""
+    stages, stage = _stage_of_release(applied)
+    assert stage.canary is not None  # of the test before
+    promoted = stages.promote(stage, ELSEWHERE, "canary: all elsewhere, promoted")
+    assert (promoted.address, promoted.canary) == (ELSEWHERE, None)
+    assert promoted.description == "canary: all elsewhere, promoted"
+    assert promoted.deployment == stage.deployment
     plan = applied.terraform.plan((DEV[0], digests(content_delivery="3")))
     assert plan.changes == {}
     told = [
@@ -85,22 +84,38 @@ async def test_a_promotion_is_no_drift_but_is_told(applied: Applied) -> None:
     assert ELSEWHERE in told[0]
 
 
-def _stage(applied: Applied, service: str) -> Resource:
-    return applied.of_type("aws_api_gateway_stage")[
-        f'module.api["{service}"].aws_api_gateway_stage.this'
-    ]
+def _stage_of_release(applied: Applied, service: str = "course_catalog") -> tuple[Stages, Stage]:
+    """A service's stage, as deploy/release finds it."""
+    variables = {**applied.backend.variables, "AWS_REGION": REGION}
+    stages = Stages(Calls(Aws(lambda: variables), sleep=lambda _: None, chance=lambda: 0.0))
+    return stages, stages.find(SERVICES_RELEASED[service])
 
 
-async def _update(applied: Applied, stage: Resource, *operations: tuple[str, str, object]) -> None:
-    async with applied.backend.client_in("apigateway", REGION) as gateway:
-        await gateway.update_stage(
-            restApiId=stage["rest_api_id"],
-            stageName=stage["stage_name"],
-            patchOperations=[
-                {"op": op, "path": path, **({} if value is None else {"value": value})}
-                for op, path, value in operations
-            ],
-        )
+def test_a_stage_says_where_its_traffic_may_be_led(applied: Applied) -> None:
+    _, stage = _stage_of_release(applied)
+    assert set(stage.targets) == {"service"}
+    assert re.fullmatch(r"[a-z0-9.-]+:8001", stage.targets["service"])
+
+
+def test_a_candidate_stands_beside_its_service_and_touches_nothing_of_it(applied: Applied) -> None:
+    candidate = f'-var=candidates={{"course_catalog":"sha256:{"4" * 64}"}}'
+    plan = applied.terraform.plan((*DEV, candidate), refresh=False)
+    others = {
+        address: actions
+        for address, actions in plan.changes.items()
+        if not address.startswith('module.candidate["course_catalog"].')
+    }
+    stage = 'module.api["course_catalog"].aws_api_gateway_stage.this'
+    assert others == {stage: ("update",)}
+    planned = {one["address"]: one["values"] for one in plan.resources}
+    assert planned[stage]["variables"]["target_candidate"].endswith(":8101")
+    service = planned['module.candidate["course_catalog"].aws_ecs_service.this']
+    assert (service["name"], service["desired_count"]) == ("course_catalog-candidate", 1)
+    assert all(
+        actions == ("create",)
+        for address, actions in plan.changes.items()
+        if address.startswith("module.candidate")
+    )
 
 
 def test_everything_that_can_have_tags_says_whose_it_is(applied: Applied) -> None:
@@ -141,3 +156,18 @@ async def test_the_secret_itself_is_one_that_the_services_take(applied: Applied)
 
 def test_destroying_leaves_nothing(destroyed: Mapping[str, Resource]) -> None:
     assert destroyed == {}
+
+
+def test_step_3_is_a_variable_and_step_8_no_drift(step_three: Applied) -> None:
+    """All to the monolith, then each service's requests to the service, by a canary and for good."""
+    for service in SERVICES:
+        stages, stage = _stage_of_release(step_three, service)
+        assert (stage.target, set(stage.targets)) == ("monolith", {"monolith", "service"})
+        assert stage.address.endswith(":8000")
+    assert step_three.terraform.plan(STEP_THREE).changes == {}
+    own = stage.targets["service"]
+    led = stages.lead(stage, 50, own, "canary: 50 % to service")
+    assert (led.target, led.canary_target) == ("monolith", "service")
+    assert step_three.terraform.plan(STEP_THREE).changes == {}
+    assert stages.promote(led, own, "canary: all to service, promoted").target == "service"
+    assert step_three.terraform.plan(STEP_THREE).changes == {}

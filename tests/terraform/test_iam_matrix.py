@@ -39,6 +39,7 @@ BUCKET = "lyceum-dev-content"
 QUEUE, PARKED = "lyceum-progress-outlines", "lyceum-progress-outlines-parked"
 UNDELIVERED = "lyceum-course-outlines-undelivered"
 TOPIC = "lyceum-course-outlines"
+FOREIGN = "somebody-elses"
 
 
 def role(program: str) -> str:
@@ -48,7 +49,11 @@ def role(program: str) -> str:
 PROGRAMS = (*SERVICES, CONSUMER)
 TASK_ROLES = tuple(role(program) for program in PROGRAMS)
 EXECUTION_ROLES = tuple(f"{name}-execution" for name in TASK_ROLES)
-OTHER_ROLES = ("lyceum-course-outlines-pipe", "lyceum-network-flow", "lyceum-gateway-logging")
+OPERATOR_ROLE = "lyceum-operator"
+OTHER_ROLES = (
+    *("lyceum-course-outlines-pipe", "lyceum-network-flow", "lyceum-gateway-logging"),
+    OPERATOR_ROLE,
+)
 ROLES = (*TASK_ROLES, *EXECUTION_ROLES, *OTHER_ROLES)
 
 # What the code does, of each role on its own table. A transaction is authorized as what is in it.
@@ -91,6 +96,8 @@ class Enforcing:
     credentials: Mapping[str, TemporaryCredentials]
     queues: Mapping[str, str]
     topic: str
+    apis: Mapping[str, str]
+    """Ids of REST APIs: the services', and one of somebody else."""
 
     @contextlib.asynccontextmanager
     async def client(self, role_name: str, service: str) -> AsyncIterator[Any]:
@@ -132,11 +139,39 @@ async def _provision(backend: Backend, applied: Applied) -> Enforcing:
         }
     async with backend.client("sns") as sns:
         topic = (await sns.create_topic(Name=TOPIC))["TopicArn"]
-    credentials = await _make_roles(backend, applied)
-    return Enforcing(backend, credentials, queues, topic)
+    apis = await _make_apis(backend)
+    credentials = await _make_roles(backend, applied, apis)
+    return Enforcing(backend, credentials, queues, topic, apis)
 
 
-async def _make_roles(backend: Backend, applied: Applied) -> dict[str, TemporaryCredentials]:
+async def _make_apis(backend: Backend) -> dict[str, str]:
+    apis = {}
+    async with backend.client("apigateway") as gateway:
+        for name in (*SERVICES, FOREIGN):
+            api = (await gateway.create_rest_api(name=name))["id"]
+            deployed = await gateway.create_deployment(restApiId=api)
+            await gateway.create_stage(restApiId=api, stageName="live", deploymentId=deployed["id"])
+            apis[name] = api
+    return apis
+
+
+async def _make_roles(
+    backend: Backend, applied: Applied, apis: Mapping[str, str]
+) -> dict[str, TemporaryCredentials]:
+    stages = applied.of_type("aws_api_gateway_stage")
+    applied_as = {
+        stages[f'module.api["{name}"].aws_api_gateway_stage.this']["rest_api_id"]: apis[name]
+        for name in SERVICES
+    }
+
+    def moved(policy: str) -> str:
+        """The policy for where these stand here."""
+        policy = policy.replace(_APPLIED_IN, here)
+        policy = policy.replace("apigateway:eu-central-1::", f"apigateway:{backend.region}::")
+        for there, api in applied_as.items():
+            policy = policy.replace(f"/restapis/{there}/", f"/restapis/{api}/")
+        return policy
+
     async with backend.client("sts") as sts, backend.client("iam") as iam:
         identity = await sts.get_caller_identity()
         here = f"{backend.region}:{identity['Account']}"
@@ -160,7 +195,7 @@ async def _make_roles(backend: Backend, applied: Applied) -> dict[str, Temporary
             await iam.put_role_policy(
                 RoleName=one["role"],
                 PolicyName=one["name"],
-                PolicyDocument=one["policy"].replace(_APPLIED_IN, here),
+                PolicyDocument=moved(one["policy"]),
             )
         assume = assume_role_through(sts)
         return {
@@ -246,6 +281,50 @@ async def test_queues_and_the_topic(enforcing: Enforcing, role_name: str) -> Non
         assert await is_allowed(sns.publish(TopicArn=enforcing.topic, Message="x")) == pipe
         assert not await is_allowed(sns.list_topics())
         assert not await is_allowed(sns.delete_topic(TopicArn=enforcing.topic))
+
+
+@pytest.mark.parametrize("role_name", ROLES)
+async def test_stages_and_their_metrics(enforcing: Enforcing, role_name: str) -> None:
+    """The operator looks at the services' stages and changes them; nobody else, and nothing else."""
+    allowed = {}
+    async with enforcing.client(role_name, "apigateway") as gateway:
+        for name, api in enforcing.apis.items():
+            stage = {"restApiId": api, "stageName": "live"}
+            word = {"op": "replace", "path": "/description", "value": "word"}
+            calls = {
+                "GetStage": gateway.get_stage(**stage),
+                "UpdateStage": gateway.update_stage(**stage, patchOperations=[word]),
+                "GetRestApi": gateway.get_rest_api(restApiId=api),
+                "CreateDeployment": gateway.create_deployment(restApiId=api),
+                "DeleteStage": gateway.delete_stage(**stage),
+            }
+            allowed[name] = {kind for kind, call in calls.items() if await is_allowed(call)}
+        lists = await is_allowed(gateway.get_rest_apis())
+    may = role_name == OPERATOR_ROLE
+    assert allowed == {
+        **dict.fromkeys(SERVICES, {"GetStage", "UpdateStage"} if may else set()),
+        FOREIGN: set(),
+    }
+    assert lists == may
+    async with enforcing.client(role_name, "cloudwatch") as cloudwatch:
+        query = {
+            "Id": "q",
+            "MetricStat": {
+                "Metric": {"Namespace": "AWS/ApiGateway", "MetricName": "Count"},
+                "Period": 60,
+                "Stat": "Sum",
+            },
+        }
+        read = cloudwatch.get_metric_data(
+            MetricDataQueries=[query],
+            StartTime="2026-11-26T00:00:00Z",
+            EndTime="2026-11-27T00:00:00Z",
+        )
+        assert await is_allowed(read) == may
+        lie = cloudwatch.put_metric_data(
+            Namespace="AWS/ApiGateway", MetricData=[{"MetricName": "Count", "Value": 1.0}]
+        )
+        assert not await is_allowed(lie)
 
 
 @pytest.mark.parametrize("role_name", ROLES)

@@ -100,7 +100,16 @@ def test_no_checker_of_policies_objects(applied: Applied) -> None:
     # Signing in to the registry gives a password to it; that is what starting a task needs.
     starting = "cloudsplaining: credentials exposure ['ecr:GetAuthorizationToken']"
     assert {name: said for name, said in findings.items() if said} == {
-        f"{role}-execution start": [starting] for role in ROLES
+        **{f"{role}-execution start": [starting] for role in ROLES},
+        "lyceum-operator release": [
+            # Of the cluster alone, by a condition.
+            "parliament: RESOURCE_STAR ['ecs:DescribeTasks', 'ecs:ListTasks']",
+            # A copy of any family; which roles it may name is said by iam:PassRole.
+            "parliament: RESOURCE_STAR ['ecs:RegisterTaskDefinition']",
+            # Read, by whatever names --alarm gives.
+            "parliament: RESOURCE_STAR ['cloudwatch:DescribeAlarms']",
+            starting,
+        ],
     }
 
 

@@ -23,7 +23,6 @@ from deploy.local._cluster._definitions import CLUSTER, ECS_SERVICES, EcsService
 from deploy.local._cluster._engine import Engine, EngineError
 from deploy.local._cluster._images import Images
 from deploy.local._cluster._leftovers import remember, remove_leftovers
-from deploy.local._cluster._operator import ensure_operator, operator_variables
 from deploy.local._cluster._watch import log_of, watching
 from deploy.local._errors import PlatformError
 from deploy.local._ports import port_of
@@ -110,16 +109,15 @@ class Cluster:
         with _told():
             await self._images.build()
 
-    async def begin(self, aws: EmbeddedAws, resources: Resources) -> None:
-        """See `Runner.begin`: the operator, images into the registry, cluster and load balancer."""
+    async def begin(
+        self, aws: EmbeddedAws, resources: Resources, operator: Mapping[str, str]
+    ) -> None:
+        """See `Runner.begin`: images into the registry, cluster and load balancer."""
         self._aws, self._role_arns = aws, resources.role_arns
         with _told():
-            key = await ensure_operator(aws)
-            variables = operator_variables(aws, key)
-            self._folder.write_operator(variables)
             self._registry = await self._make_repositories()
             login = await asyncio.to_thread(
-                login_to, registry_named(self._registry), Aws(lambda: variables), is_ecr=True
+                login_to, registry_named(self._registry), Aws(lambda: operator), is_ecr=True
             )
             self._pushed = await self._images.push(login)
             with self._console.step("cluster, load balancer"):

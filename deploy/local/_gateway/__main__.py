@@ -1,7 +1,9 @@
 """The gateway's process: ``python -m deploy.local._gateway --configuration FILE (--port N | --fd N)``.
 
+With ``--control-plane FILE`` it follows the API Gateway that the file names, see `_control_plane.py`.
+
 SIGTERM: no new connections, requests under way are finished within ``--drain-seconds``, exit 0.
-SIGUSR1: the configuration is read again (a canary step); one that can not be used changes nothing.
+SIGUSR1: the configuration is read again; one that can not be used changes nothing.
 SIGINT is left to the supervisor: a terminal sends it to the whole process group at once.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import secrets
 import signal
 import socket
@@ -16,11 +19,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 
 from aiohttp import web
 
 from deploy.local._gateway._configuration import GatewayConfigurationError, read_configuration
+from deploy.local._gateway._control_plane import ControlPlane
 from deploy.local._gateway._proxy import Access, Gateway, open_session
 from deploy.local._pass_through import create_server
 from libs import logging
@@ -32,6 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--port", type=int, help="port of 127.0.0.1")
     where.add_argument("--fd", type=int, help="a bound socket, inherited")
+    parser.add_argument("--control-plane", type=Path, help="names an API Gateway to follow")
+    parser.add_argument(
+        "--seed", type=int, help="of which requests are a canary's; by default nothing to foresee"
+    )
     parser.add_argument("--drain-seconds", type=float, default=5.0)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -39,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         listener = _listener(options.port, options.fd)
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_serve(options.configuration, listener, options.drain_seconds))
+            runner.run(_serve(options, listener))
     except (GatewayConfigurationError, OSError) as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
@@ -63,18 +71,27 @@ def _listener(port: int | None, fd: int | None) -> socket.socket:
     return listener
 
 
-async def _serve(configuration: Path, listener: socket.socket, drain_seconds: float) -> None:
+async def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
+    configuration: Path = options.configuration
     log = logging.get_logger("gateway")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    write_access = _access_log()
+    control_plane: ControlPlane | None = None
+
+    def told(access: Access) -> None:
+        write_access(access)
+        if control_plane is not None:
+            control_plane.record(access)
+
     async with open_session() as session:
         gateway = Gateway(
             read_configuration(configuration),
             session,
-            random=SystemRandom(),
+            random=SystemRandom() if options.seed is None else Random(options.seed),  # noqa: S311 - a test's
             now=time.time,
             token_hex=secrets.token_hex,
-            log=_access_log(),
+            log=told,
         )
 
         def read_again() -> None:
@@ -86,12 +103,26 @@ async def _serve(configuration: Path, listener: socket.socket, drain_seconds: fl
 
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGUSR1, read_again)
-        runner = web.ServerRunner(create_server(gateway), shutdown_timeout=drain_seconds)
+        runner = web.ServerRunner(create_server(gateway), shutdown_timeout=options.drain_seconds)
         await runner.setup()
         await web.SockSite(runner, listener).start()
         log.info("listening", port=listener.getsockname()[1])
-        await stop.wait()
+        stopped = asyncio.create_task(stop.wait())
+        following: asyncio.Task[None] | None = None
+        if options.control_plane is not None:
+            control_plane = ControlPlane(
+                options.control_plane, gateway, tell=lambda event, fields: log.info(event, **fields)
+            )
+            following = asyncio.create_task(control_plane.run())
+        await asyncio.wait(
+            [stopped, *([following] if following else [])], return_when=asyncio.FIRST_COMPLETED
+        )
+        stopped.cancel()
         await runner.cleanup()
+        if following is not None:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
         log.info("stopped")
 
 

@@ -1,26 +1,30 @@
 """What the gateway routes where: read from one JSON file, so that a running gateway can be told to
-read it again (a canary step is a new weight in that file).
+read it again.
 
 ::
 
     {"services": {"course_catalog": {
         "contract": "/…/services/course_catalog/openapi.yaml",
-        "targets": [{"name": "stable", "url": "http://127.0.0.1:41001", "weight": 90},
-                    {"name": "canary", "url": "http://127.0.0.1:41009", "weight": 10}]}}}
+        "stage": {"variables": {"target": "127.0.0.1:41001"},
+                  "canarySettings": {"percentTraffic": 10,
+                                     "stageVariableOverrides": {"target": "127.0.0.1:41009"}}}}}}
+
+Where the gateway follows an API Gateway (`_control_plane.py`), a stage in the file is what it begins
+with, and the API's is what holds.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as validated_dataclass
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from deploy.local._gateway._stage import Stage
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
@@ -29,30 +33,18 @@ class GatewayConfigurationError(Exception):
     """The configuration file or a contract it names can not be used; says why in one line."""
 
 
-@validated_dataclass(frozen=True, config=_STRICT)
-class Target:
-    """One deployment of a service and its share of the traffic.
-
-    A service's weights need not add up to anything; a target of weight 0 gets no request.
-    """
-
-    name: Annotated[str, Field(min_length=1)]
-    url: Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.-]+:[0-9]{1,5}$")]
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)]
-
-
 @dataclass(frozen=True)
 class ServiceRoutes:
-    """A service: the path templates of its contract, and its targets."""
+    """A service: the path templates of its contract, and where its stage leads."""
 
     templates: tuple[str, ...]
-    targets: tuple[Target, ...]
+    stage: Stage
 
 
 class _Service(BaseModel):
     model_config = _STRICT
     contract: str
-    targets: list[Target]
+    stage: Stage
 
 
 class _File(BaseModel):
@@ -69,19 +61,19 @@ def read_configuration(path: Path) -> dict[str, ServiceRoutes]:
     try:
         content = _File.model_validate_json(path.read_bytes())
         return {
-            name: ServiceRoutes(_path_templates(Path(service.contract)), tuple(service.targets))
+            name: ServiceRoutes(_path_templates(Path(service.contract)), service.stage)
             for name, service in content.services.items()
         }
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise GatewayConfigurationError(f"{path}: {error}") from error
 
 
-def write_configuration(path: Path, services: Mapping[str, tuple[Path, Sequence[Target]]]) -> None:
-    """Writes ``services`` (contract and targets by name) in one step: a reader never sees a half."""
+def write_configuration(path: Path, services: Mapping[str, tuple[Path, Stage]]) -> None:
+    """Writes ``services`` (contract and stage by name) in one step: a reader never sees a half."""
     content = _File(
         services={
-            name: _Service(contract=str(contract), targets=list(targets))
-            for name, (contract, targets) in services.items()
+            name: _Service(contract=str(contract), stage=stage)
+            for name, (contract, stage) in services.items()
         }
     )
     new = path.with_name(path.name + ".new")

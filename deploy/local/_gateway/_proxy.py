@@ -25,8 +25,9 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from deploy.local._gateway._configuration import ServiceRoutes, Target
+from deploy.local._gateway._configuration import ServiceRoutes
 from deploy.local._gateway._routes import Route, RouteTable
+from deploy.local._gateway._stage import Stage
 from deploy.local._pass_through import (
     NOTHING_OF_OUR_OWN,
     RequestBody,
@@ -59,7 +60,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Access:
-    """One line of the access log. Holds the route's template, never the path or the query."""
+    """One line of the access log. Holds the route's template, never the path or the query.
+
+    Args:
+        target: `stable` or `canary`.
+        is_broken_off: the answer had begun and was cut: the service, not the client, ended it.
+    """
 
     request_id: str
     trace_id: str
@@ -70,6 +76,7 @@ class Access:
     status: int
     duration_ms: float
     completed: bool
+    is_broken_off: bool
 
 
 class _TokenHex(Protocol):
@@ -113,7 +120,15 @@ class Gateway:
     def replace(self, services: Mapping[str, ServiceRoutes]) -> None:
         """Routes by ``services`` from the next request on."""
         self._routes = RouteTable({name: s.templates for name, s in services.items()})
-        self._targets = {name: service.targets for name, service in services.items()}
+        self._stages = {name: service.stage for name, service in services.items()}
+
+    def lead(self, service: str, stage: Stage) -> None:
+        """Leads a service's requests by ``stage`` from the next one on."""
+        self._stages[service] = stage
+
+    def stage(self, service: str) -> Stage | None:
+        """By what a service's requests are led; None where there is no such service."""
+        return self._stages.get(service)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request."""
@@ -149,8 +164,8 @@ class Gateway:
         exchange.route = route
         if (request.content_length or 0) > self._limits.body_bytes:
             raise self._too_large()
-        target = self._choose(route.service)
-        exchange.target = target
+        stage = self._stages[route.service]
+        exchange.is_canary = stage.draw(self._random)
         headers = end_to_end(request.headers)
         if TRACE_HEADER not in headers:
             headers[TRACE_HEADER] = exchange.trace_header
@@ -158,7 +173,9 @@ class Gateway:
             refuse_unencodable(target_path, headers)
         except UnpassableError as error:
             raise _malformed(str(error)) from None
-        return await self._pass(exchange, URL(target.url + target_path, encoded=True), headers)
+        address = stage.target(canary=exchange.is_canary)
+        url = URL(f"http://{address}{target_path}", encoded=True)
+        return await self._pass(exchange, url, headers)
 
     async def _pass(
         self, exchange: _Exchange, url: URL, headers: CIMultiDict[str]
@@ -215,18 +232,6 @@ class Gateway:
             await response.write_eof()
         exchange.completed = True
         return response
-
-    def _choose(self, service: str) -> Target:
-        targets = [target for target in self._targets[service] if target.weight > 0]
-        if not targets:
-            raise _Refusal(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "service_unavailable",
-                f"No deployment of {service} takes requests",
-                retry_after_seconds=1,
-            )
-        (chosen,) = self._random.choices(targets, [target.weight for target in targets])
-        return chosen
 
     def _why_not(self, path: str) -> str:
         if path in self._routes.shared:
@@ -304,8 +309,9 @@ class _Exchange:
         self.trace_header = trace_header
         self.request_id = request_id
         self.route: Route | None = None
-        self.target: Target | None = None
+        self.is_canary: bool | None = None  # None: it went nowhere
         self.completed = False
+        self.is_broken_off = False
         self._response: web.StreamResponse | None = None
         self._status = 499  # nginx's word for a client that left before there was an answer
 
@@ -320,6 +326,7 @@ class _Exchange:
     def cut(self) -> web.StreamResponse:
         """Breaks the client's connection off."""
         assert self._response is not None
+        self.is_broken_off = True
         if self.request.transport is not None:
             self.request.transport.abort()
         return self._response
@@ -354,8 +361,9 @@ class _Exchange:
             method=self.request.method,
             route=self.route.template if self.route else None,
             service=self.route.service if self.route else None,
-            target=self.target.name if self.target else None,
+            target=None if self.is_canary is None else "canary" if self.is_canary else "stable",
             status=int(self._status),
             duration_ms=round(duration_ms, 1),
             completed=self.completed,
+            is_broken_off=self.is_broken_off,
         )

@@ -30,10 +30,24 @@ from ._variables import hardened_variables
 if TYPE_CHECKING:
     from hypercorn.config import Config  # pants: no-infer-dep
 
-DEFAULT_SERVICES = ("cognito-idp", "dynamodb", "iam", "pipes", "s3", "sns", "sqs", "sts")
+DEFAULT_SERVICES = (
+    *(
+        "apigateway",
+        "cognito-idp",
+        "dynamodb",
+        "dynamodbstreams",
+        "iam",
+        "monitoring",
+        "pipes",
+        "s3",
+        "sns",
+        "sqs",
+        "sts",
+    ),
+)
 
 # Only with a container engine.
-CONTAINER_SERVICES = ("ecr", "ecs", "elasticloadbalancing", "monitoring")
+CONTAINER_SERVICES = ("ecr", "ecs", "elasticloadbalancing")
 
 # Longer than a client keeps an idle connection, so that the client is the one who closes it.
 _KEEP_ALIVE_SECONDS = 75.0

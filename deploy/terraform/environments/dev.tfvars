@@ -18,3 +18,4 @@ sizes = {
 requests_per_task = { course_catalog = 6000, progress_tracking = 3000 }
 throttling        = { rate = 100, burst = 200 }
 tracing           = { rate = 1, reservoir = 10 }
+operators         = ["role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_LyceumDevelopers_*"]

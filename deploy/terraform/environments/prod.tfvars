@@ -19,4 +19,5 @@ sizes = {
 requests_per_task = { course_catalog = 1600, progress_tracking = 1500 }
 throttling        = { rate = 2000, burst = 4000 }
 tracing           = { rate = 0.05, reservoir = 1 }
+operators         = ["role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_LyceumOperators_*"]
 alarm_emails      = ["on-call@lyceum.example"]

@@ -125,9 +125,12 @@ async def test_only_the_named_services_run(running: Running, http: aiohttp.Clien
     async with http.get(f"{running.aws.endpoint_url}/_ministack/health") as response:
         health = await response.json()
     assert sorted(health["services"]) == [
+        "apigateway",
         "cognito-idp",
         "dynamodb",
+        "dynamodbstreams",
         "iam",
+        "monitoring",
         "pipes",
         "s3",
         "sns",

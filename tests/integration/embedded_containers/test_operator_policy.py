@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy.local._iam import OPERATOR_POLICY
+from deploy.local._iam import OPERATOR_POLICY, filled_policy
 from tests.containers.engine import DockerError
 from tests.integration.embedded_containers.cluster import CLUSTER, Aws, Service, define
 from tests.integration.embedded_containers.registry import logged_in, password, tagged
@@ -31,8 +31,7 @@ TRUST = {
 @pytest.fixture()
 async def operator(aws: Aws) -> Aws:
     """Access with the operator's policy and nothing else."""
-    text = OPERATOR_POLICY.read_text(encoding="utf-8")
-    policy = text.replace("${region}", REGION).replace("${account}", ACCOUNT)
+    policy = filled_policy(OPERATOR_POLICY, region=REGION, account=ACCOUNT, apis={})
     async with aws.client("iam") as iam:
         made = await iam.create_user(UserName=f"operator-{secrets.token_hex(4)}")
         name = made["User"]["UserName"]

@@ -17,7 +17,7 @@ from deploy.local._gateway import (
     Gateway,
     Limits,
     ServiceRoutes,
-    Target,
+    Stage,
     create_server,
     open_session,
 )
@@ -88,12 +88,13 @@ class Bench:
         return f"http://{host}:{port}"
 
     async def gateway(
-        self, targets: str | list[Target], limits: Limits | None = None, *, seed: int = 1
+        self, stage: str | Stage, limits: Limits | None = None, *, seed: int = 1
     ) -> Running:
-        """A gateway whose ``/things``, ``/things/{id}`` and ``/files/{id}`` go to ``targets``."""
-        if isinstance(targets, str):
-            targets = [Target("stable", targets, 100)]
-        return await self.gateway_of({"things": routes(targets)}, limits, seed=seed)
+        """A gateway whose ``/things``, ``/things/{id}`` and ``/files/{id}`` go to a URL, or by
+        ``stage``."""
+        if isinstance(stage, str):
+            stage = leading_to(stage)
+        return await self.gateway_of({"things": routes(stage)}, limits, seed=seed)
 
     async def gateway_of(
         self, services: Mapping[str, ServiceRoutes], limits: Limits | None, *, seed: int = 1
@@ -112,9 +113,17 @@ class Bench:
         return Running(url, gateway, accesses)
 
 
-def routes(targets: list[Target]) -> ServiceRoutes:
+def leading_to(url: str, *, canary: tuple[float, str] | None = None) -> Stage:
+    """A stage that leads to a URL, and a percentage of its requests to another."""
+    return Stage.leading_to(
+        url.removeprefix("http://"),
+        canary=canary and (canary[0], canary[1].removeprefix("http://")),
+    )
+
+
+def routes(stage: Stage) -> ServiceRoutes:
     """What ``Bench.gateway`` routes."""
-    return ServiceRoutes(("/things", "/things/{id}", "/files/{id}"), tuple(targets))
+    return ServiceRoutes(("/things", "/things/{id}", "/files/{id}"), stage)
 
 
 @pytest.fixture()

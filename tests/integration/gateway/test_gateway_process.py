@@ -3,70 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from deploy.local._gateway import Target, write_configuration
-from deploy.local._ports import listen, port_of
-from tests.integration.gateway.conftest import Bench
-
-ROOT = Path(__file__).parents[3]
-CONTRACT = """
-openapi: 3.0.3
-paths:
-  /things: {get: {}}
-  /things/{id}: {get: {}}
-"""
-
-
-class Process:
-    """A running gateway: where it answers, and its process."""
-
-    def __init__(self, url: str, process: asyncio.subprocess.Process) -> None:
-        self.url = url
-        self.process = process
-
-    async def until_said(self, words: str) -> None:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(30):
-            while line := await self.process.stdout.readline():
-                if words in line.decode():
-                    return
-        raise AssertionError(f"the gateway never said {words}")
-
-
-@asynccontextmanager
-async def running(configuration: Path) -> AsyncIterator[Process]:
-    with listen(0) as listener:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.local._gateway"),
-            *("--configuration", str(configuration), "--fd", str(listener.fileno())),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-        )
-        url = f"http://127.0.0.1:{port_of(listener)}"
-    try:
-        yield Process(url, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-def configure(path: Path, *targets: Target) -> Path:
-    contract = path.with_name("openapi.yaml")
-    contract.write_text(CONTRACT)
-    write_configuration(path, {"things": (contract, targets)})
-    return path
+from tests.integration.gateway.conftest import Bench, leading_to
+from tests.integration.gateway.gateway_process import configure, environment, running
 
 
 async def named(bench: Bench, name: str) -> str:
@@ -80,14 +26,14 @@ async def test_it_routes_by_the_contract_and_splits_by_the_file_it_reads_again(
     bench: Bench, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     stable, canary = await named(bench, "stable"), await named(bench, "canary")
-    configuration = configure(tmp_path / "gateway.json", Target("stable", stable, 100))
+    configuration = configure(tmp_path / "gateway.json", leading_to(stable))
     async with running(configuration) as gateway:
         # Its socket listens before it runs: the first request waits for it.
         async with client.get(gateway.url + "/things/1") as answer:
             assert await answer.text() == "stable"
         async with client.get(gateway.url + "/other") as answer:
             assert answer.status == 404
-        configure(configuration, Target("stable", stable, 0), Target("canary", canary, 100))
+        configure(configuration, leading_to(stable, canary=(100, canary)))
         gateway.process.send_signal(signal.SIGUSR1)
         await gateway.until_said("configuration_read")
         async with client.get(gateway.url + "/things/1") as answer:
@@ -109,8 +55,8 @@ async def test_sigterm_finishes_what_is_under_way(
         await go_on.wait()
         return web.Response(text="finished")
 
-    target = Target("stable", await bench.service(handler), 100)
-    async with running(configure(tmp_path / "gateway.json", target)) as gateway:
+    stage = leading_to(await bench.service(handler))
+    async with running(configure(tmp_path / "gateway.json", stage)) as gateway:
         answer = asyncio.create_task(client.get(gateway.url + "/things/1"))
         await arrived.wait()
         gateway.process.send_signal(signal.SIGINT)  # a terminal's: left to the supervisor
@@ -137,8 +83,9 @@ async def test_sigterm_finishes_what_is_under_way(
     "content",
     [
         "{",
-        '{"services": {"things": {"contract": "nowhere.yaml", "targets": []}}}',
-        '{"services": {"things": {"contract": "c", "targets": [{"name": "a", "weight": 1}]}}}',
+        '{"services": {"things": {"contract": "nowhere.yaml", "stage": {"variables":'
+        ' {"target": "127.0.0.1:1"}}}}}',
+        '{"services": {"things": {"contract": "c", "stage": {"variables": {}}}}}',
         '{"services": {}, "extra": 1}',
     ],
 )
@@ -148,7 +95,7 @@ async def test_what_can_not_be_used_is_said_and_ends_it(tmp_path: Path, content:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.local._gateway"),
         *("--configuration", str(configuration), "--port", "0"),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        env=environment(),
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
     )

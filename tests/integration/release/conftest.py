@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local._apis import ensure_apis
 from deploy.local._cluster import _definitions as definitions
-from deploy.local._cluster._operator import ensure_operator, operator_variables
 from deploy.local._environment import (
     REPOSITORY_ROOT,
     embedded_aws_command,
     embedded_aws_python,
     embedded_aws_variables,
 )
+from deploy.local._operator import OPERATOR, ensure_users, variables_of_user
 from deploy.local._provision import EmbeddedAws
 from deploy.release import Aws, login_to, push_image, registry_named
 from tests.backends._process import serving
@@ -91,7 +92,7 @@ def operator(
         endpoint = server.ready["endpoint"]
         key = json.loads(Path(server.ready["administrator"]).read_text(encoding="utf-8"))
         aws = EmbeddedAws(endpoint, "us-east-1", key["accessKeyId"], key["secretAccessKey"])
-        variables = operator_variables(aws, asyncio.run(ensure_operator(aws)))
+        variables = asyncio.run(operator_variables(aws))
         lines = "".join(f"{name}={value}\n" for name, value in variables.items())
         (state / "operator.env").write_text(lines, encoding="utf-8")
         role = client("iam", endpoint, key).create_role(
@@ -115,6 +116,11 @@ def operator(
             }
             (state / "platform.json").write_text(json.dumps(document), encoding="utf-8")
             yield Operator(state, url, registry)
+
+
+async def operator_variables(aws: EmbeddedAws) -> dict[str, str]:
+    apis = {service: api.id for service, api in (await ensure_apis(aws)).items()}
+    return variables_of_user(aws, (await ensure_users(aws, apis))[OPERATOR])
 
 
 _TASKS = json.dumps(

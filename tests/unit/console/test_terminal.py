@@ -122,3 +122,20 @@ def test_and_not_more_often_than_an_eye_can_see_where_somebody_does() -> None:
         clock.now += 0.01
         progress.advance(1)
     assert 5 <= screen.getvalue().count("\r") <= 11
+
+
+def test_several_lines_are_renewed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("LINES", "3")
+    screen = Screen(is_terminal=True)
+    terminal = Terminal(screen)
+    terminal.draw("copy\nlag")
+    terminal.draw("copy 2\nlag 2\nbelow the screen")
+    terminal.line("told")
+    terminal.clear()
+    assert screen.getvalue() == (
+        "\r\x1b[Kcopy\nlag"
+        "\x1b[1A\r\x1b[Jcopy 2\nlag 2"
+        "\x1b[1A\r\x1b[Jtold\ncopy 2\nlag 2"
+        "\x1b[1A\r\x1b[J"
+    )

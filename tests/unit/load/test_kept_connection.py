@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.load.connection import Connection
+from deploy.load.connection import Connection
 
 Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 

@@ -148,7 +148,7 @@ def test_the_operator_may_do_what_a_release_does_and_nothing_to_people_or_data()
     assert allowed >= ACTIONS
     assert not any("*" in action for action in allowed)
     assert {action.partition(":")[0] for action in allowed} == {
-        *("cloudwatch", "ecr", "ecs", "elasticloadbalancing", "iam"),
+        *("apigateway", "cloudwatch", "ecr", "ecs", "elasticloadbalancing", "iam"),
     }
     assert {action for action in allowed if action.startswith("iam:")} == {"iam:PassRole"}
     # It changes services, and makes and ends none.

@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import wraps
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,10 @@ from deploy.migration._context import Context, Settings
 from deploy.migration._control import SOURCE, TARGET, Control
 from deploy.migration._copy import Pace
 from deploy.migration._items import MARK, Item, Mark, Order, live, marked, padded
-from deploy.migration._ports import Equal, Missing
-from deploy.migration.commands import Migration, RefusedError
+from deploy.migration._ports import Equal, Missing, Page
+from deploy.migration._sweep import is_tombstone
+from deploy.migration._verify import Difference, Verifier
+from deploy.migration.commands import BadInputError, Migration, RefusedError
 from deploy.migration.gate import Gate
 from deploy.migration.mapping import Cell
 from deploy.migration.worker import Worker
@@ -69,16 +73,16 @@ def cell(name: str) -> Cell:
     return Cell("Books", name, None)
 
 
-def played(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+def played(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """The test in virtual time."""
 
-    def in_virtual_time() -> None:
+    @wraps(test)
+    def in_virtual_time(**fixtures: object) -> None:
         async def main() -> None:
-            await test()
+            await test(**fixtures)
 
         run(main())
 
-    in_virtual_time.__name__ = getattr(test, "__name__", "test")
     return in_virtual_time
 
 
@@ -92,14 +96,18 @@ async def test_everything_that_forbids_a_start_is_named_at_once() -> None:
     with pytest.raises(RefusedError) as refused:
         await platform.migration().start()
     assert refused.value.reasons == (
-        "Monolith: its stream must be NEW_AND_OLD_IMAGES, and is NEW_IMAGE",
-        "Books: its stream must be NEW_AND_OLD_IMAGES, and is off",
-        "Books is not empty: Books x is somebody's",
+        "Monolith: its stream must be NEW_AND_OLD_IMAGES, and is NEW_IMAGE: aws dynamodb update-table"
+        " --table-name Monolith --stream-specification StreamEnabled=false, then aws dynamodb"
+        " update-table --table-name Monolith --stream-specification"
+        " StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES",
+        "Books: its stream must be NEW_AND_OLD_IMAGES, and is off: aws dynamodb update-table"
+        " --table-name Books --stream-specification"
+        " StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES",
+        "Books is not empty: Books x is somebody's (empty the table, or say in the mapping that it"
+        " stays)",
         "Monolith PEN#1 / META: no rule is for it",
     )
-    assert platform.world.tables["Control"].items.keys() == {
-        Cell("Control", "Monolith", "operator")
-    }
+    assert platform.world.tables["Control"].items == {}
 
 
 @played
@@ -150,6 +158,54 @@ async def test_what_lag_explains_is_no_difference() -> None:
 
 
 @played
+async def test_behind_the_fence_only_what_was_touched_of_late_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform = Platform()
+    for number in range(200):
+        platform.monolith.write(MONOLITH.cell(book(f"b{number}")), book(f"b{number}"))
+    migration = await platform.running()
+    await migration.verify("books")
+    gate = Gate(platform.context())
+    compared: list[int] = []
+    compare, scan = Verifier.compare_moving, SimulatedDatabase.scan
+
+    async def counted(self: Verifier, standing: Any, *rest: Any) -> list[Difference]:
+        compared.append(len(standing))
+        return await compare(self, standing, *rest)
+
+    async def watched(self: SimulatedDatabase, *arguments: Any, **named: Any) -> Page:
+        _, module = await migration.control.module("books")
+        assert not module.fence, "a table is read whole while users wait"
+        return await scan(self, *arguments, **named)
+
+    monkeypatch.setattr(Verifier, "compare_moving", counted)
+    monkeypatch.setattr(SimulatedDatabase, "scan", watched)
+    switched = False
+
+    async def use() -> None:
+        number = 0
+        while not switched:
+            number += 1
+            name = f"b{number % 200}"
+            async with gate.enter("books") as owner:
+                if owner == SOURCE:
+                    item = None if number % 3 == 0 else book(name, str(number))
+                    platform.monolith.write(MONOLITH.cell(book(name)), item)
+            await asyncio.sleep(0.03)
+
+    using = asyncio.get_running_loop().create_task(use())
+    await asyncio.sleep(5)
+    await migration.switch("books")
+    switched = True
+    await using
+    assert len(compared) >= 2
+    assert compared == sorted(compared, reverse=True)  # each leaves less
+    assert not any(is_tombstone(item) for item in platform.books.items.values())
+    assert await migration.control.rows("quarantine#") == []
+
+
+@played
 async def test_the_source_is_watched_after_a_switch() -> None:
     platform = Platform()
     migration = await platform.running()
@@ -165,6 +221,8 @@ async def test_the_source_is_watched_after_a_switch() -> None:
     with pytest.raises(RefusedError, match="in quarantine: Monolith BOOK#a / META"):
         await migration.reverse("books")
     await migration.forgive(row.key)
+    with pytest.raises(RefusedError, match="is not in quarantine"):
+        await migration.forgive(row.key)
     assert (await migration.verify("books", repair=True)).is_clean
     await migration.reverse("books")
     assert MAPPING.rows(live(platform.monolith.items.get(MONOLITH.cell(book("a"))))) == {}
@@ -231,8 +289,10 @@ async def test_two_operators_do_not_work_at_once() -> None:
     platform = Platform()
     first, second = platform.migration(), platform.migration()
     await first.start()
-    async with first._operator():
-        with pytest.raises(RefusedError, match="p1 is at work"):
+    async with first._operator("verify books"):
+        with pytest.raises(
+            RefusedError, match="p1 is at work with `verify books` since 1970-01-01"
+        ):
             await second.resync()
 
 
@@ -313,10 +373,10 @@ async def test_a_shards_beginning_that_was_left_unread_is_a_lost_position() -> N
     await asyncio.sleep(5)
     progress = await migration.progress()
     assert progress.phase == "POSITION_LOST"
-    with pytest.raises(RefusedError, match="a resync is needed: .* was not read for 25 hours"):
-        await migration.copied()
-    with pytest.raises(RefusedError, match="is POSITION_LOST, not RUNNING"):
-        await migration.verify("books")
+    lost = "the position in the stream is lost: .* was not read for 25 hours; `resync` copies again"
+    for command in (migration.copied(), migration.verify("books"), migration.switch("books")):
+        with pytest.raises(BadInputError, match=lost):
+            await command
     await migration.resync()
     await migration.copied()
     assert cell("a") in platform.books.items
@@ -331,11 +391,22 @@ async def test_the_copy_waits_for_replication_and_for_capacity() -> None:
     context = platform.context(replace(SETTINGS, units_per_second=10.0, max_lag=60.0))
     pace = Pace(context)
     assert pace.wait(view) == (0.0, "")
-    pace.spent(20)
+    pace.spent("Monolith", 20)
     seconds, reason = pace.wait(view)
-    assert (round(seconds, 3), reason) == (2.0, "the tables' capacity")
+    assert round(seconds, 3) == 2.0
+    assert reason == "10 read units a second of Monolith are taken"
+    # Of the targets each has its own; what `throttle` said counts, shared with another worker.
+    pace.follow(replace(view.run, write_units=4.0), 2)
+    pace.spent("Books", 10)
+    pace.spent("Shelves", 2)
+    seconds, reason = pace.wait(view)
+    assert (round(seconds, 3), reason) == (5.0, "4 write units a second of Books are taken")
+    pace.refused("Shelves")
+    assert pace.wait(view)[1] == "Shelves refuses calls (throttled)"
     pace.lag = 61
-    assert pace.wait(view) == (1.0, "replication is 61 s behind")
+    assert pace.wait(view) == (1.0, "replication is more than 60 s behind")
+    slack = replace(view, run=replace(view.run, max_lag=120.0))
+    assert pace.wait(slack)[1] == "Shelves refuses calls (throttled)"
     paused = replace(view, run=replace(view.run, paused=True))
     assert pace.wait(paused) == (1.0, "paused")
 

@@ -217,7 +217,8 @@ def test_every_problem_of_the_data_is_a_line() -> None:
         "Monolith BOOK#b1 / META: carries the mark of another migration",
     ]
     assert survey.warnings == [
-        f"Books b1: has {MAX_ITEM_BYTES - 9_000 + 98} of {MAX_ITEM_BYTES} bytes"
+        f"Books b1: has {MAX_ITEM_BYTES - 9_000 + 98} of {MAX_ITEM_BYTES} bytes; an update may soon be"
+        " refused"
     ]
     assert survey.by_rule == {"book": 2}
     assert survey.rows_by_module == {"books": 2}

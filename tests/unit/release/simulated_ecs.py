@@ -7,6 +7,7 @@ the image that it runs. Nothing here waits: `SimulatedTime.sleep` lets time pass
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -83,7 +84,7 @@ class Image:
     is_sick: bool = False
     says: str | None = None
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         return "sha256:" + hashlib.sha256(repr(self).encode()).hexdigest()
 
@@ -363,11 +364,13 @@ class SimulatedCloud:
         return self._stale
 
     def _update_service(self, **given: Any) -> dict[str, Any]:
-        if given["taskDefinition"] in self.inactive:
-            raise refused("ClientException", "TaskDefinition is inactive")
         found = self.services[given["service"]]
-        if found.primary.definition.arn != given["taskDefinition"]:
-            self._deploy(found, given["taskDefinition"])
+        found.desired = given.get("desiredCount", found.desired)
+        arn = given.get("taskDefinition", found.primary.definition.arn)
+        if arn in self.inactive:
+            raise refused("ClientException", "TaskDefinition is inactive")
+        if found.primary.definition.arn != arn:
+            self._deploy(found, arn)
         return {"service": found.document()}
 
     def _describe_task_definition(self, **given: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from deploy.release._credentials import find_local
 from deploy.release._ecs import _REGISTERED, ACTIONS, REGISTRY_ACTIONS
 from deploy.release._errors import ReleaseError
 from deploy.release._services import SERVICES
+from deploy.release._stages import TRAFFIC_ACTIONS
 
 README = Path(release.__file__).with_name("README.md")
 
@@ -56,6 +57,31 @@ def test_all_that_is_wrong_is_told_at_once(capsys: pytest.CaptureFixture[str]) -
     ]
 
 
+def test_so_it_is_of_a_canary(capsys: pytest.CaptureFixture[str]) -> None:
+    code = release.main(
+        [
+            *("canary", "catalog", "--steps", "1,1,200", "--watch-for", "soon"),
+            *("--min-requests", "0", "--error-margin", "-1", "--slowdown", "0.5"),
+            *("--tasks", "many"),
+        ]
+    )
+    assert code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "release.py: --steps '1,1,200' is not a percentage above 0, up to 100",
+        "release.py: --watch-for 'soon' is not 1 to 86400 seconds",
+        "release.py: --min-requests '0' is not 1 to 9999999",
+        "release.py: --error-margin '-1' is not 0 to 99.999 percentage points",
+        "release.py: --slowdown '0.5' is not 1 to 100 times",
+        "release.py: --tasks 'many' is not 1 to 1000",
+        "release.py: there is no service 'catalog'; there are course_catalog, content_delivery,"
+        " progress_tracking",
+    ]
+    assert release.main(["canary", "course_catalog", "--steps", "50,10"]) == 2
+    assert "is not rising percentages" in capsys.readouterr().err
+    assert release.main(["canary", "course_catalog", "--percent", "10", "--promote"]) == 2
+    assert "--promote: the last step is to be 100" in capsys.readouterr().err
+
+
 def test_so_is_what_is_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["deploy", "course_catalog", "--version", "1.0.0", "--registry", "nowhere"]
     assert release.main(arguments) == 2
@@ -86,7 +112,10 @@ def test_what_can_not_be_meant_is_exit_code_2(arguments: list[str]) -> None:
     assert found.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["changed", "build", "push", "deploy", "status", "rollback"])
+@pytest.mark.parametrize(
+    "command",
+    ["changed", "build", "push", "deploy", "status", "rollback", "canary", "promote", "abort"],
+)
 def test_each_command_explains_itself_with_examples(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +180,7 @@ def test_revisions_to_go_back_to() -> None:
 
 def test_a_platform_says_where_things_are(tmp_path: Path) -> None:
     found = find_local(platform(tmp_path, registry="127.0.0.1:4566"))
+    assert found.registry is not None
     assert found.registry.host == "127.0.0.1:4566"
     assert found.services == {"course_catalog": "http://127.0.0.1:8081"}
     assert found.variables["AWS_REGION"] == "us-east-1"
@@ -162,6 +192,8 @@ def test_a_platform_without_containers_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "platform.json").write_text('{"services": {}}', encoding="utf-8")
     with pytest.raises(ReleaseError, match="start it with --containers"):
         find_local(tmp_path)
+    found = find_local(tmp_path, with_containers=False)  # its traffic can be led all the same
+    assert (found.registry, found.cluster, found.services) == (None, None, {})
 
 
 # What an operator needs to be allowed.
@@ -178,13 +210,13 @@ def allowed(policy: str) -> set[str]:
 
 def test_the_operator_of_the_local_platform_may_do_exactly_what_is_needed() -> None:
     policy = OPERATOR_POLICY.read_text(encoding="utf-8")
-    assert allowed(policy) == ACTIONS | REGISTRY_ACTIONS
+    assert allowed(policy) == ACTIONS | REGISTRY_ACTIONS | TRAFFIC_ACTIONS
 
 
 def test_the_readme_names_exactly_these_actions() -> None:
-    services = "ecs|ecr|elasticloadbalancing|cloudwatch|iam"
+    services = "apigateway|ecs|ecr|elasticloadbalancing|cloudwatch|iam"
     named = set(re.findall(rf"`((?:{services}):\w+)`", README.read_text(encoding="utf-8")))
-    assert named == ACTIONS | REGISTRY_ACTIONS
+    assert named == ACTIONS | REGISTRY_ACTIONS | TRAFFIC_ACTIONS
 
 
 def test_the_readme_names_every_event() -> None:
@@ -192,11 +224,14 @@ def test_the_readme_names_every_event() -> None:
     for path in README.parent.glob("*.py"):
         text = path.read_text(encoding="utf-8")
         told |= set(
-            re.findall(r'(?:goes_on|came_out|warn|quietly|_goes_on_by_itself)\(\s*"(\w+)"', text)
+            re.findall(
+                r'(?:goes_on|came_out|warn|quietly|_goes_on_by_itself|_tell_of_standing)\(\s*"(\w+)"',
+                text,
+            )
         )
     named = set(re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE))
     assert told <= named
-    assert {"verified", "verificationFailed"} <= named
+    assert {"verified", "verificationFailed", "stepPassed", "canaryPassed"} <= named
 
 
 def test_a_task_definition_is_copied_with_all_that_can_be_registered() -> None:

@@ -41,9 +41,11 @@ resource "aws_api_gateway_stage" "this" {
   xray_tracing_enabled = true
   tags                 = { Service = var.name }
 
-  variables = {
-    target = var.targets[var.target]
-  }
+  # Where requests go, and where they may be led: deploy/release reads that here.
+  variables = merge(
+    { target = var.targets[var.target] },
+    { for name, address in var.targets : "target_${name}" => address },
+  )
 
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.access.arn
@@ -55,8 +57,9 @@ resource "aws_api_gateway_stage" "this" {
   lifecycle {
     # From here on deploy/release leads the traffic: canary weights while a change is tried, `target` once
     # it is promoted. A canary is its to make, too: API Gateway deletes no deployment that a canary names,
-    # so one that always stood here would be in the way of each change of the contract.
-    ignore_changes = [canary_settings, variables["target"]]
+    # so one that always stood here would be in the way of each change of the contract. In the description
+    # it leaves word of what it did.
+    ignore_changes = [canary_settings, description, variables["target"]]
   }
 }
 

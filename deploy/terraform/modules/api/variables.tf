@@ -40,7 +40,7 @@ variable "link" {
 }
 
 variable "targets" {
-  description = "Where requests can be sent, host and port by name: `service` and perhaps `monolith`."
+  description = "Where requests can be sent, host and port by name: `service` and perhaps `monolith` and `candidate`."
   type        = map(string)
 }
 

@@ -20,7 +20,9 @@ from deploy.migration._ports import (
     Condition,
     DatabaseError,
     Page,
+    Rights,
     ShardPage,
+    TableFacts,
     Throttled,
     Unanswered,
 )
@@ -50,6 +52,8 @@ class World:
         self.faults = faults or Faults()
         self.tables: dict[str, SimulatedTable] = {}
         self.calls = 0
+        self.denied: dict[str, Sequence[str]] = {}
+        """Actions that nobody may do, by table; `denied` alone tells of them."""
         self.stale_scans = False
         """Scans may give what stood before, as an eventually consistent one does."""
 
@@ -119,9 +123,26 @@ class SimulatedDatabase:
             lambda: self._table(table).query(partition, prefix, start, QUERY_LIMIT)
         )
 
-    async def stream_view(self, table: Table) -> str | None:
-        stream = self._table(table).stream
-        return await self._call(lambda: None if stream is None else stream.view)
+    async def describe(self, table: Table) -> TableFacts | None:
+        return await self._call(lambda: self._facts(table))
+
+    async def denied(self, table: Table, rights: Rights) -> Sequence[str]:
+        return await self._call(lambda: self._world.denied.get(table.name, ()))
+
+    def _facts(self, table: Table) -> TableFacts | None:
+        if table.name not in self._world.tables:
+            return None
+        found = self._table(table)
+        key = [table.partition, *([table.sort] if table.sort is not None else [])]
+        return TableFacts(
+            is_active=True,
+            key=key,
+            types=dict.fromkeys(key, "S"),
+            stream=None if found.stream is None else found.stream.view,
+            indexes=(),
+            items=len(found.items),
+            bytes=0,
+        )
 
     async def shards(self, table: Table, after: str | None) -> ShardPage:
         return await self._call(lambda: self._stream(table).describe(after))

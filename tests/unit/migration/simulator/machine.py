@@ -37,6 +37,7 @@ from tests.unit.migration.simulator.virtual_time import run
 SETTINGS = Settings(
     segments=3, page=3, batch=3, concurrency=3, poll=0.2, discover=1.0, lease=3.0, settle=10.0, gate_lease=0.3,
     longest_request=0.5, fence=8.0, units_per_second=50.0, max_lag_to_switch=3.0,
+    touched_to_switch=2,
 )  # fmt: skip
 LATEST = 8.0
 """An unanswered call may be carried out so much later, a process stand still so long."""

@@ -50,7 +50,7 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
         lambda seed: storm(seed, SLOW, "silence", "switch books", calm_from=20_000.0), SETTINGS,
     ),
     "composed without comparing": (
-        lambda seed: storm(seed, LOST, *THERE_AND_BACK, begins=26.0, calm_from=45.0), SETTINGS,
+        lambda seed: storm(seed, LOST, *THERE_AND_BACK, begins=30.0, calm_from=60.0), SETTINGS,
     ),
     "a worker that believes what it once saw": (
         lambda seed: storm(seed, "iterators expire", *THERE_AND_BACK), SETTINGS,
@@ -68,7 +68,7 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
 def test_an_engine_without_a_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     weather, settings = WEATHER[name]
     BROKEN[name](monkeypatch)
-    for seed in range(6):
+    for seed in range(24):
         try:
             found = play(weather(seed), settings=settings).wrong
         except Exception as error:

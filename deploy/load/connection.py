@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
-from tests.load.answer import Answer
+from deploy.load.answer import Answer
 
 _MAX_HEAD_BYTES = 64 * 1024
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}\s*[;\r]")
