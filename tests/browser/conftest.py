@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,21 +15,13 @@ from tests.system.platform_process import RunningPlatform, is_alive
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="module")
-def platform_arguments() -> Sequence[str]:
-    """What `up.py` is told besides where; a module may have a fixture of its own by this name."""
-    return ()
-
-
-@pytest.fixture(scope="module")
-def platform(
-    tmp_path_factory: pytest.TempPathFactory, platform_arguments: Sequence[str]
-) -> Iterator[RunningPlatform]:
-    """The whole platform on free ports. It must end by itself."""
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """The whole platform on free ports, one for all of the folder. It must end by itself."""
     if CHROMIUM is None:
         pytest.skip(NOT_HERE)
     directory = tmp_path_factory.mktemp("platform")
-    running = RunningPlatform(directory, directory / "state", "--port", "0", *platform_arguments)
+    running = RunningPlatform(directory, directory / "state", "--port", "0")
     try:
         yield running
         left = running.descendants()
@@ -39,7 +31,7 @@ def platform(
         running.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The machine's browser, without a window."""
     if CHROMIUM is None:

@@ -15,6 +15,15 @@ from typing import Final
 
 SITE: Final = Path(__file__).parent / "site"
 
+PAGES: Final = {"/": "learn", "/traces": "traces", "/board": "board"}
+"""The pages by path."""
+
+WORKER: Final = "worker.js"
+"""The script that keeps the pages in a browser; see there."""
+
+# Whatever else is asked of the pages' server.
+_OWN: Final = "/-/"
+
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}\.(js|css|svg)")
 _TYPES: Final = {
     "html": "text/html",
@@ -33,6 +42,11 @@ class Asset:
     etag: str
 
 
+def is_own(route: str) -> bool:
+    """Whether a route of the gateway leads to the pages."""
+    return route in PAGES or route.startswith(_OWN)
+
+
 def page(name: str) -> Asset:
     """The page `name`.html, which is there."""
     return _read(f"{name}.html")
@@ -43,6 +57,12 @@ def asset(name: str) -> Asset | None:
     if _NAME.fullmatch(name) is None or not (SITE / name).is_file():
         return None
     return _read(name)
+
+
+def asset_names() -> list[str]:
+    """What the pages are made of besides themselves."""
+    names = (path.name for path in SITE.iterdir())
+    return sorted(name for name in names if _NAME.fullmatch(name) and name != WORKER)
 
 
 def _read(name: str) -> Asset:

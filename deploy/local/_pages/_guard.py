@@ -106,9 +106,10 @@ def _headers(storage: str | None) -> dict[str, str]:
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
-        # Text becomes markup nowhere: the scripts make elements.
+        # Text becomes markup nowhere: the scripts make elements. One address becomes a script: the
+        # worker's (site/kept.js).
         "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
+        "trusted-types": "lyceum-worker",
     }
     return {
         "Content-Security-Policy": "; ".join(" ".join(rule) for rule in policy.items()),

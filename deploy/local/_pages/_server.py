@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -13,14 +14,12 @@ from aiohttp import ETag, hdrs, web
 from yarl import URL
 
 from deploy.local._errors import PlatformError
-from deploy.local._pages._assets import Asset, asset, page
+from deploy.local._pages._assets import PAGES, WORKER, Asset, asset, asset_names, page
 from deploy.local._pages._board import Board
 from deploy.local._pages._guard import guard_middleware, problem
 from deploy.local._pages._telemetry import Telemetry
 from deploy.local._provision import DEMO_USERS, AccessToken
 from deploy.local._state import StateFolder
-
-PAGES: Final = {"/": "learn", "/traces": "traces", "/board": "board"}
 
 _LARGEST_BODY: Final = 4096
 
@@ -64,6 +63,8 @@ class Pages:
         for path in PAGES:
             application.router.add_get(path, self._page)
         application.router.add_get("/-/assets/{file}", self._asset)
+        application.router.add_get("/-/files", self._files)
+        application.router.add_get("/-/worker.js", self._worker)
         application.router.add_get("/-/session", self._session)
         application.router.add_post("/-/users/{user}/token", self._access_token)
         application.router.add_get("/-/traces", self._traces)
@@ -74,13 +75,36 @@ class Pages:
         return application
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return _conditional(request, page(PAGES[request.path]))
+        name = PAGES[request.path]
+        response = _conditional(request, page(name))
+        # Another program may listen here later: its pages are not ours (site/worker.js).
+        response.headers["Lyceum-Page"] = name
+        return response
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         found = asset(request.match_info["file"])
         if found is None:
             return problem(request, HTTPStatus.NOT_FOUND, "not_found", "There is no such file.")
         return _conditional(request, found)
+
+    async def _files(self, request: web.Request) -> web.StreamResponse:
+        names = asset_names()
+        etags = [page(name).etag for name in PAGES.values()]
+        etags += [found.etag for found in map(asset, names) if found is not None]
+        return _json(
+            {
+                "version": hashlib.sha256(" ".join(etags).encode()).hexdigest()[:16],
+                "files": [*PAGES, *(f"/-/assets/{name}" for name in names)],
+            }
+        )
+
+    async def _worker(self, request: web.Request) -> web.StreamResponse:
+        found = asset(WORKER)
+        assert found is not None
+        response = _conditional(request, found)
+        # It stands before the pages, which lie above it.
+        response.headers["Service-Worker-Allowed"] = "/"
+        return response
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
         platform = self._platform()

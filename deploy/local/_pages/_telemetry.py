@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from deploy.local._follow import LineReader
+from deploy.local._pages._assets import is_own
 from deploy.local._traces import Row, Span, Trace, mark_of, read_trace, title_of
 
 Json = dict[str, object]
@@ -148,7 +149,7 @@ class Telemetry:
         if name == "gateway":
             request = _gateway_request(entry)
             # The pages watch; what they ask for themselves is not what is watched.
-            if request is not None and request.target != "pages":
+            if request is not None and not is_own(request.route or ""):
                 self._of(found[1]).requests.append(request)
         elif entry.get("route") not in ("/readyz", "/healthz"):
             kept = self._of(found[1])

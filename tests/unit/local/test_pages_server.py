@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from yarl import URL
 from deploy.local._errors import PlatformError
 from deploy.local._faults import DynamoDBDialect, FaultProxy
 from deploy.local._faults.__main__ import control_app
-from deploy.local._pages._assets import SITE, asset
-from deploy.local._pages._server import PAGES, Pages
+from deploy.local._pages import _assets
+from deploy.local._pages._assets import PAGES, SITE, asset, is_own
+from deploy.local._pages._server import Pages
 from deploy.local._provision import AccessToken
 from deploy.local._services import PAGES as PAGES_SERVICE
 from deploy.local._services import contract_of
@@ -67,6 +69,35 @@ async def test_a_page_is_not_sent_twice(client: Client, path: str) -> None:
     again = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status, await again.read()) == (304, b"")
     assert again.headers["ETag"] == first.headers["ETag"]
+
+
+async def test_the_worker_may_keep_all_that_the_pages_are_made_of(client: Client) -> None:
+    worker = await client.get("/-/worker.js")
+    assert (worker.status, worker.content_type) == (200, "text/javascript")
+    assert worker.headers["Service-Worker-Allowed"] == "/"
+    kept = await (await client.get("/-/files")).json()
+    scripts = {f"/-/assets/{path.name}" for path in SITE.iterdir() if path.suffix == ".js"}
+    assert scripts - {"/-/assets/worker.js"} < set(kept["files"])
+    assert set(PAGES) < set(kept["files"])
+    for path in kept["files"]:
+        assert (await client.get(path)).status == 200
+    # By which it knows whose page it is.
+    assert (await client.get("/board")).headers["Lyceum-Page"] == "board"
+
+
+async def test_a_changed_file_is_another_version(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(SITE, site)
+    monkeypatch.setattr(_assets, "SITE", site)
+    before = await (await client.get("/-/files")).json()
+    assert before == await (await client.get("/-/files")).json()
+    with (site / "dom.js").open("a") as file:
+        file.write("// changed\n")
+    after = await (await client.get("/-/files")).json()
+    assert after["version"] != before["version"]
+    assert after["files"] == before["files"]
 
 
 async def test_the_policy_names_the_store_and_nothing_else(
@@ -157,6 +188,7 @@ def test_every_path_is_in_the_contract() -> None:
         for line in contract_of(PAGES_SERVICE).read_text().splitlines()
         if line.startswith("  /")
     }
+    assert all(is_own(path) for path in answered)
 
 
 def test_pages_ask_for_nothing_that_is_not_there() -> None:

@@ -114,7 +114,7 @@ def test_only_what_changed_is_given_again(tmp_path: Path) -> None:
 def test_what_is_no_trace_is_none(tmp_path: Path) -> None:
     files = Files(tmp_path)
     # The pages' own questions, a log line alone, a torn line, and what is no JSON.
-    files.gateway(TRACE, target="pages")
+    files.gateway(TRACE, route="/-/assets/{file}")
     files.write(files.logs / "course_catalog.log", {"traceId": OTHER, "event": "request"})
     (files.traces / "segments.jsonl").write_text(f'{{"trace_id":"{TRACE}","id"')
     (files.logs / "traces.log").write_text("receiving\n{]\n[1]\n")

@@ -1,5 +1,7 @@
 // One demo user's requests to the gateway, and what their failures mean to a person.
 
+import { Kept } from "./kept.js";
+
 const HINTS = {
   401: "Sign in again: choose the user once more.",
   403: "This user may not do that. Choose another one above.",
@@ -39,6 +41,7 @@ export class Api {
   #user;
   #token = null;
   #onAnswer;
+  #kept;
   /** How far this device's clock is behind the server's, in milliseconds. */
   clockSkew = 0;
 
@@ -46,6 +49,7 @@ export class Api {
   constructor(user, { onAnswer = () => {} } = {}) {
     this.#user = user;
     this.#onAnswer = onAnswer;
+    this.#kept = new Kept(user);
   }
 
   /**
@@ -81,6 +85,25 @@ export class Api {
       etag: answer.headers.get("ETag"),
       traceId,
     };
+  }
+
+  /** As `ask` by GET; where the platform can not be reached, what it said the last time (`isKept`). */
+  async read(path, options) {
+    const { body, isKept } = await this.keeping(path, async () => (await this.ask("GET", path, options)).body);
+    return { body, isKept };
+  }
+
+  /** The same of anything that is made of answers, under a name. */
+  async keeping(name, make) {
+    try {
+      const body = await make();
+      await this.#kept.put(name, body);
+      return { body, isKept: false };
+    } catch (error) {
+      const body = error instanceof Unreachable ? await this.#kept.get(name) : null;
+      if (body === null) throw error;
+      return { body, isKept: true };
+    }
   }
 
   /** The server's time as this device knows it, for what is recorded. */

@@ -1,6 +1,6 @@
 // An author's page: edit a course beside other authors, upload what it is made of, publish it.
 
-import { h, problemBox } from "./dom.js";
+import { fill, h, problemBox } from "./dom.js";
 import { merge, same } from "./merge.js";
 import { Upload, unfinished } from "./upload.js";
 
@@ -29,7 +29,7 @@ export function showAuthor(main, app, query) {
   const told = h("div", { class: "stack" });
   const form = h("form", { class: "card stack", onsubmit: (event) => { event.preventDefault(); save(); } });
   const files = h("section", { class: "card stack", "aria-label": "Files" });
-  const actions = h("div", { class: "row middle" });
+  const actions = h("div", { class: "row middle actions" });
 
   async function load() {
     main.replaceChildren(h("h1", null, "Opening the course …"));
@@ -126,16 +126,16 @@ export function showAuthor(main, app, query) {
         h("legend", null, `Section ${at + 1}`),
         h("div", { class: "row" },
           input("Title of the section", section, "title"),
-          mover("section", outline, at, move),
-          h("button", { type: "button", class: "danger", onclick: change(() => outline.splice(at, 1)) }, "Remove the section")),
+          h("div", { class: "row tools" }, mover("section", outline, at, move),
+            h("button", { type: "button", class: "danger", "aria-label": `Remove the section “${section.title}”`, onclick: change(() => outline.splice(at, 1)) }, "Remove"))),
         h("ol", { class: "items" }, section.items.map((item, index) => h("li", { class: "row" },
           input(`Title of item ${index + 1}`, item, "title"),
           h("div", { class: "field" }, h("label", { for: `type-${at}-${index}` }, "Type"),
             h("select", { id: `type-${at}-${index}`, onchange: ({ target }) => { item.type = target.value; keep(); } },
               TYPES.map((type) => h("option", { value: type, selected: type === item.type }, type)))),
           h("label", { class: "check" }, h("input", { type: "checkbox", checked: item.required, onchange: ({ target }) => { item.required = target.checked; keep(); } }), "required"),
-          mover("item", section.items, index, move),
-          h("button", { type: "button", class: "danger", "aria-label": `Remove ${item.title}`, onclick: change(() => { section.items.splice(index, 1); if (!section.items.length) outline.splice(at, 1); }) }, "Remove")))))),
+          h("div", { class: "row tools" }, mover("item", section.items, index, move),
+            h("button", { type: "button", class: "danger", "aria-label": `Remove ${item.title}`, onclick: change(() => { section.items.splice(index, 1); if (!section.items.length) outline.splice(at, 1); }) }, "Remove"))))))),
       outline.length ? "" : h("p", { class: "soft" }, "Nothing yet. Upload a file below, and it becomes an item."));
   }
 
@@ -154,7 +154,7 @@ export function showAuthor(main, app, query) {
 
   function drawActions() {
     const isChanged = changed().length > 0;
-    actions.replaceChildren(
+    fill(actions,
       h("button", { type: "button", class: "main", disabled: !isChanged, onclick: () => form.requestSubmit() }, courseId ? "Save" : "Create the course"),
       courseId && status !== "published" && h("button", { type: "button", disabled: isChanged, onclick: () => act("publish") }, "Publish"),
       courseId && status === "published" && h("button", { type: "button", disabled: isChanged, onclick: () => act("archive") }, "Archive"),

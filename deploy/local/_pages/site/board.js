@@ -21,6 +21,7 @@ async function look() {
       tiles.delete(name);
     }
   }
+  byId("nobody").hidden = running.length > 0;
   drawCapacity(running);
   drawFaults(faults);
 }
@@ -31,7 +32,7 @@ function tileOf(name) {
   const figures = h("dl", { class: "figures" });
   const spark = h("div");
   const breakers = h("ul", { class: "lines" });
-  const more = h("p", { class: "small soft" });
+  const more = h("p", { class: "small soft foot" });
   const element = h("section", { class: "card", "data-process": name, "aria-label": name }, h("h2", null, name), figures, spark, breakers, more);
   const tile = {
     element,
@@ -40,20 +41,20 @@ function tileOf(name) {
       // A consumer answers no requests.
       const isServing = !process.queues.length;
       const shown = [
-        isServing && ["Requests a minute", ((60 * process.requests) / board.windowSeconds).toFixed(0)],
-        isServing && ["Refused (4xx)", share(process.errors)],
-        isServing && ["Failed (5xx)", share(process.faults)],
+        isServing && ["Requests/min", ((60 * process.requests) / board.windowSeconds).toFixed(0)],
+        isServing && ["4xx", share(process.errors)],
+        isServing && ["5xx", share(process.faults)],
         isServing && ["p50", milliseconds(process.p50)],
         isServing && ["p99", milliseconds(process.p99)],
-        process.directoryAge !== null && ["Directory's age", `${process.directoryAge.toFixed(0)} s`],
-        ...process.queues.flatMap((queue) => [["Queue lag", milliseconds(queue.lagMs)], ["Messages a minute", queue.received.toFixed(0)]]),
+        process.directoryAge !== null && ["Directory age", `${process.directoryAge.toFixed(0)} s`],
+        ...process.queues.flatMap((queue) => [["Queue lag", milliseconds(queue.lagMs)], ["Messages/min", queue.received.toFixed(0)]]),
       ].filter(Boolean);
-      fill(figures, shown.map(([label, value]) => `${label}\n${value}`), (text) => {
+      replaceChanged(figures, shown.map(([label, value]) => `${label}\n${value}`), (text) => {
         const [label, value] = text.split("\n");
         return h("div", null, h("dt", null, label), h("dd", null, value));
       });
-      if (isServing) spark.replaceChildren(sparkline(process.history));
-      fill(breakers, process.breakers.map((breaker) => `${breaker.name}\n${breaker.state}`), (text) => {
+      if (isServing) spark.replaceChildren(...sparkline(process.history));
+      replaceChanged(breakers, process.breakers.map((breaker) => `${breaker.name}\n${breaker.state}`), (text) => {
         const [breaker, state] = text.split("\n");
         return h("li", { "data-breaker": breaker }, h("span", { class: "state", "data-state": state }, state), ` ${breaker}`);
       });
@@ -69,7 +70,7 @@ function tileOf(name) {
 }
 
 /** Replaces only the children whose text has changed. */
-function fill(list, texts, make) {
+function replaceChanged(list, texts, make) {
   texts.forEach((text, index) => {
     const child = list.children[index];
     if (child?.dataset.text === text) return;
@@ -85,21 +86,24 @@ function sparkline(history) {
   const counts = history.slice(-60).map(([, requests]) => requests);
   const most = Math.max(1, ...counts);
   const points = counts.map((count, index) => `${(100 * index) / Math.max(1, counts.length - 1)},${29 - (28 * count) / most}`).join(" ");
-  return svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": `Requests at each report, at most ${most}` },
-    svg("polyline", { points }));
+  const said = `Requests at each report, at most ${Math.max(0, ...counts)}`;
+  return [
+    svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": said }, svg("polyline", { points })),
+    h("p", { class: "small soft", "aria-hidden": "true" }, said),
+  ];
 }
 
 function drawCapacity(processes) {
-  const rows = processes.flatMap((process) => process.capacity.map((one) => [process.name, one.table, one.index, one.kind, String(one.units)].join("\n")));
+  const rows = processes.flatMap((process) => process.capacity.map((one) => [one.table, one.index, one.kind, String(one.units), process.name].join("\n")));
   const table = byId("capacity");
   if (!table.tBodies.length) {
     table.append(
-      h("thead", null, h("tr", null, ["Process", "Table", "Index", "Kind"].map((name) => h("th", null, name)), h("th", { class: "number" }, "Units"))),
+      h("thead", null, h("tr", null, ["Table", "Index", "Kind"].map((name) => h("th", null, name)), h("th", { class: "number" }, "Units"), h("th", null, "Process"))),
       h("tbody"));
   }
-  fill(table.tBodies[0], rows.length ? rows : ["Nothing was read or written"], (text) => {
+  replaceChanged(table.tBodies[0], rows.length ? rows : ["Nothing was read or written"], (text) => {
     const cells = text.split("\n");
-    return h("tr", null, cells.map((cell, index) => h("td", { class: index === 4 ? "number" : null, colspan: cells.length === 1 ? 5 : null }, cell)));
+    return h("tr", null, cells.map((cell, index) => h("td", { class: index === 3 ? "number" : null, colspan: cells.length === 1 ? 5 : null }, cell)));
   });
 }
 

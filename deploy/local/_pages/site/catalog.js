@@ -70,7 +70,7 @@ export function showCatalog(main, app, query) {
     if (cursor) wanted.set("cursor", cursor);
     more.disabled = true;
     try {
-      const { body } = await app.api.ask("GET", `/courses?${wanted}`, { signal: AbortSignal.any([signal, mine.signal]) });
+      const { body, isKept } = await app.api.read(`/courses?${wanted}`, { signal: AbortSignal.any([signal, mine.signal]) });
       const added = body.items.map(card);
       if (isFirst) list.replaceChildren(...added);
       else {
@@ -81,6 +81,7 @@ export function showCatalog(main, app, query) {
       more.hidden = cursor === null;
       const shown = list.children.length;
       count.textContent = shown ? `${shown} course${shown === 1 ? "" : "s"}${cursor ? ", and there are more" : ""}` : "No course is like that. Search for less, or for all.";
+      if (isKept) count.textContent += ". Offline: as this device saw them last.";
       trouble.replaceChildren();
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -101,7 +102,7 @@ export function showCatalog(main, app, query) {
         h("span", { class: "tag" }, course.level),
         course.status !== "published" && h("span", { class: "tag warn" }, course.status),
         course.tags.slice(0, 3).map((tag) => h("span", { class: "tag", lang: course.language, dir: "auto" }, tag)),
-        h("progress", { max: 100, value: summary?.percent ?? 0, "aria-label": `Done of ${course.title}` })));
+        h("progress", { max: 100, value: summary?.percent ?? 0, dataset: { begun: Boolean(summary) }, "aria-label": `Done of ${course.title}` })));
   }
 
   async function loadSummaries() {
@@ -112,7 +113,10 @@ export function showCatalog(main, app, query) {
     }
     for (const item of list.children) {
       const summary = summaries.get(item.dataset.course);
-      if (summary) item.querySelector("progress").value = summary.percent ?? 0;
+      if (!summary) continue;
+      const bar = item.querySelector("progress");
+      bar.value = summary.percent ?? 0;
+      bar.dataset.begun = true;
     }
   }
 

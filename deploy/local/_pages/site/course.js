@@ -1,6 +1,6 @@
 // One course: its outline with what is done, and one of its contents.
 
-import { clockText, h, problemBox } from "./dom.js";
+import { clockText, directionOf, h, problemBox } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { Video } from "./video.js";
 
@@ -26,7 +26,7 @@ export function showCourse(main, app, query) {
     main.replaceChildren(h("h1", null, "Opening the course …"));
     try {
       const [opened] = await Promise.all([
-        app.api.ask("GET", `/courses/${encodeURIComponent(courseId)}`, { signal }),
+        app.api.read(`/courses/${encodeURIComponent(courseId)}`, { signal }),
         // A course can be learnt without what was recorded of it before; that is looked up again.
         app.progress.load(courseId).catch(() => {}),
       ]);
@@ -61,13 +61,13 @@ export function showCourse(main, app, query) {
   function outline() {
     links = new Map();
     return h("nav", { class: "card outline", "aria-label": "Outline" }, h("h2", null, "Outline"),
-      course.outline.map((section) => h("section", null,
+      course.outline.map((section) => h("section", { dir: directionOf(course.language) },
         h("h3", { lang: course.language, dir: "auto" }, section.title),
         h("ol", null, section.items.map((item) => {
           const mark = h("span", { class: "mark" });
           const link = h("a", { href: address(item.contentId), "data-route": true, "data-item": item.contentId },
             mark, h("span", { lang: course.language, dir: "auto" }, item.title),
-            h("span", { class: "kind" }, kindOf(item)));
+            h("span", { class: "kind", dir: "ltr" }, kindOf(item)));
           links.set(item.contentId, { link, mark });
           return h("li", null, link);
         })))));
@@ -229,22 +229,32 @@ function showItem(place, app, course, item, courseSignal) {
   }
 
   async function openText() {
-    const found = await locate("original");
-    if (found.sizeBytes > LARGEST_TEXT || !/^(text\/|application\/json)/.test(found.contentType)) {
+    const { body: found } = await app.api.keeping(`/content/${id}`, text);
+    if (!isShown(found)) {
       body.replaceChildren(h("p", null, h("a", { href: found.url, rel: "noreferrer" }, `Open “${item.title}”`), ` (${found.contentType})`));
       return;
     }
+    const isQuiz = found.contentType.startsWith("application/json");
+    body.replaceChildren(isQuiz ? quiz(found.text, course, finish) : h("div", { class: "reading card", lang: course.language, dir: "auto" }, markdown(found.text, item.title)));
+  }
+
+  /** The content's answer, and of a text what it says. */
+  async function text() {
+    const found = await locate("original");
+    if (!isShown(found)) return found;
     const answer = await fetch(found.url, { signal, credentials: "omit" });
     if (!answer.ok) throw new Error(`The store of the content answered ${answer.status}. Try again in a moment.`);
-    const text = await answer.text();
-    const isQuiz = found.contentType.startsWith("application/json");
-    body.replaceChildren(isQuiz ? quiz(text, course, finish) : h("div", { class: "reading card", lang: course.language, dir: "auto" }, markdown(text)));
+    return { ...found, text: await answer.text() };
   }
 
   app.progress.addEventListener("change", showDone, { signal });
   showDone();
   open();
   return () => aborting.abort();
+}
+
+function isShown({ sizeBytes, contentType }) {
+  return sizeBytes <= LARGEST_TEXT && /^(text\/|application\/json)/.test(contentType);
 }
 
 function nextOf(course, item) {

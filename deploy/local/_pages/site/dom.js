@@ -12,8 +12,17 @@ export function h(name, properties, ...children) {
     else if (key === "dataset") Object.assign(element.dataset, value);
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
+  element.append(...present(children));
   return element;
+}
+
+/** What is in an element from now on; what is left out is the same as of `h`. */
+export function fill(element, ...children) {
+  element.replaceChildren(...present(children));
+}
+
+function present(children) {
+  return children.flat().filter((child) => child !== null && child !== false && child !== undefined);
 }
 
 /** The same for drawings. */
@@ -30,9 +39,19 @@ export function svg(name, attributes, ...children) {
 export function problemBox(error, again) {
   return h("div", { class: "problem", role: "alert" },
     h("p", null, h("strong", null, error.title ?? "That did not work"), `. ${error.message}`),
-    error.errors?.length && h("ul", null, error.errors.map((one) => h("li", null, `${one.pointer} ${one.message}`))),
+    error.errors?.length > 0 && h("ul", null, error.errors.map((one) => h("li", null, `${one.pointer} ${one.message}`))),
     error.traceId && h("p", { class: "small" }, h("a", { href: `/traces?id=${error.traceId}` }, "What became of this request")),
     again && h("p", null, h("button", { type: "button", onclick: again }, "Try again")));
+}
+
+/** The direction that a language is written in, for what is laid out and not only read. */
+export function directionOf(language) {
+  try {
+    const locale = new Intl.Locale(language);
+    return (locale.getTextInfo?.() ?? locale.textInfo)?.direction ?? "ltr";
+  } catch {
+    return "ltr";
+  }
 }
 
 /** `1:02:03`, `2:05`. */

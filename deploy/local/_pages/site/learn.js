@@ -6,6 +6,7 @@ import { showCatalog } from "./catalog.js";
 import { showCourse } from "./course.js";
 import { deviceId } from "./device.js";
 import { h, problemBox } from "./dom.js";
+import { keepPages } from "./kept.js";
 import { Progress } from "./progress.js";
 
 const USER = "lyceum.user";
@@ -96,4 +97,5 @@ document.addEventListener("click", (event) => {
   go(link.getAttribute("href"));
 });
 
+keepPages();
 begin();

@@ -3,7 +3,7 @@
 import { h, svg } from "./dom.js";
 
 const COLUMNS = { gateway: 0, queue: 0, service: 1, table: 2, bucket: 2, other: 2 };
-const KINDS = { gateway: "gateway", queue: "queue", service: "service", table: "table", bucket: "bucket", other: "" };
+const KINDS = { gateway: "", queue: "queue", service: "service", table: "table", bucket: "bucket", other: "" };
 const NODE = { width: 190, height: 44 };
 const WIDTH = 1040;
 
@@ -61,6 +61,8 @@ export function drawMap(place, edges) {
   place.replaceChildren(
     svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `Service map: ${summary}` },
       edges.map((edge) => drawEdge(edge, nodes.get(edge.from), nodes.get(edge.to))),
+      // Over all edges: none crosses out what another says.
+      edges.map((edge) => drawLabel(edge, nodes.get(edge.from), nodes.get(edge.to))),
       [...nodes.values()].map(drawNode)));
 }
 
@@ -69,24 +71,30 @@ function drawEdge(edge, from, to) {
   const x2 = to.x, y2 = to.y + NODE.height / 2;
   const bend = (x2 - x1) / 2;
   const width = 1 + Math.min(5, Math.log10(1 + edge.calls) * 2);
-  // Nearer to its end, where the edges of one node have parted.
-  const t = 0.62;
-  const x = x1 + (x2 - x1) * t, y = y1 + (y2 - y1) * (t * t * (3 - 2 * t));
   return svg("g", { class: `edge${edge.failed ? " failed" : ""}` },
-    svg("path", { d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`, "stroke-width": width }),
-    svg("text", { x, y: y - 5, "text-anchor": "middle" }, document.createTextNode(rate(edge))));
+    svg("path", { d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`, "stroke-width": width }));
+}
+
+/** On the curve, and nearer to its end, where the edges of one node have parted. */
+function drawLabel(edge, from, to) {
+  const t = 0.62;
+  const x1 = from.x + NODE.width, y1 = from.y + NODE.height / 2;
+  const y2 = to.y + NODE.height / 2;
+  const x = x1 + (to.x - x1) * (1.5 * t * (1 - t) + t ** 3), y = y1 + (y2 - y1) * (t * t * (3 - 2 * t));
+  return svg("g", { class: `edge${edge.failed ? " failed" : ""}` },
+    svg("text", { x, y: y + 4, "text-anchor": "middle" }, document.createTextNode(rate(edge))));
 }
 
 function drawNode(node) {
   return svg("g", { class: "node" },
     svg("rect", { x: node.x, y: node.y, width: NODE.width, height: NODE.height, rx: 8 }),
-    svg("text", { x: node.x + 12, y: node.y + 19, class: "kind" }, document.createTextNode(KINDS[node.kind])),
-    svg("text", { x: node.x + 12, y: node.y + 35 }, document.createTextNode(node.name)));
+    KINDS[node.kind] && svg("text", { x: node.x + 12, y: node.y + 19, class: "kind" }, document.createTextNode(KINDS[node.kind])),
+    svg("text", { x: node.x + 12, y: node.y + (KINDS[node.kind] ? 35 : 27) }, document.createTextNode(node.name)));
 }
 
 function rate(edge) {
   const failed = edge.failed ? `, ${Math.round((100 * edge.failed) / edge.calls)} % failed` : "";
-  return `${edge.calls} · ${number(edge.p50)} ms${failed}`;
+  return `${edge.perMinute.toFixed(1)}/min · ${number(edge.p50)} ms${failed}`;
 }
 
 /** The same for who does not see the drawing. */

@@ -1,12 +1,15 @@
-// The little of Markdown that readings use: headings, paragraphs, lists, quotes, code, emphasis, links.
+// The little of Markdown that readings use: headings, paragraphs, lists, quotes, code, tables,
+// emphasis, links.
 // Makes elements and never markup out of text; what it does not know stays text.
 
 import { h } from "./dom.js";
 
-export function markdown(text) {
+/** `title` is what stands above it: the same as the first heading is not said again. */
+export function markdown(text, title = null) {
   const lines = text.replaceAll("\r\n", "\n").split("\n");
   const blocks = [];
   let at = 0;
+  let above = 2; // the page has its own first and second level
   const take = (matches) => {
     const taken = [];
     while (at < lines.length && matches(lines[at])) taken.push(lines[at++]);
@@ -23,17 +26,22 @@ export function markdown(text) {
       blocks.push(h("pre", { tabindex: 0 }, h("code", null, code.join("\n"))));
     } else if ((found = line.match(/^(#{1,6}) +(.*)$/))) {
       at += 1;
-      // The page has its own first and second level.
-      blocks.push(h(`h${Math.min(6, found[1].length + 2)}`, null, inline(found[2])));
+      if (!blocks.length && found[2].trim() === title) above = 1;
+      else blocks.push(h(`h${Math.min(6, found[1].length + above)}`, null, inline(found[2])));
     } else if (/^[-*] +/.test(line)) {
       blocks.push(h("ul", null, items(take((one) => /^([-*] +| +\S)/.test(one)), /^[-*] +/)));
     } else if (/^\d+[.)] +/.test(line)) {
       blocks.push(h("ol", null, items(take((one) => /^(\d+[.)] +| +\S)/.test(one)), /^\d+[.)] +/)));
+    } else if (line.startsWith("|") && RULE.test(lines[at + 1] ?? "")) {
+      const [head, , ...body] = take((one) => one.startsWith("|")).map(cells);
+      blocks.push(h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": head.join(", ") }, h("table", null,
+        h("thead", null, h("tr", null, head.map((cell) => h("th", null, inline(cell))))),
+        h("tbody", null, body.map((row) => h("tr", null, row.map((cell) => h("td", null, inline(cell)))))))));
     } else if (line.startsWith(">")) {
       const quoted = take((one) => one.startsWith(">")).map((one) => one.replace(/^> ?/, ""));
       blocks.push(h("blockquote", null, markdown(quoted.join("\n"))));
     } else {
-      const words = take((one) => one.trim() && !/^(#{1,6} |```|>|[-*] |\d+[.)] )/.test(one));
+      const words = take((one) => one.trim() && !/^(#{1,6} |```|>|\||[-*] |\d+[.)] )/.test(one));
       // A line that only looks like a block's beginning is a paragraph all the same.
       blocks.push(h("p", null, inline((words.length ? words : [lines[at++]]).join(" "))));
     }
@@ -50,7 +58,15 @@ function items(lines, marker) {
   return texts.map((text) => h("li", null, inline(text)));
 }
 
-const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|_([^_]+)_|\[([^\]]+)\]\((https?:\/\/[^\s)]+)\)/g;
+// What is under the head of a table.
+const RULE = /^\|[ :|-]+$/;
+
+function cells(line) {
+  return line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+}
+
+// An underscore within a word is one.
+const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|(?<![\p{L}\p{N}])_([^_]+)_(?![\p{L}\p{N}])|\[([^\]]+)\]\((https?:\/\/[^\s)]+)\)/gu;
 
 function inline(text) {
   const nodes = [];

@@ -42,10 +42,13 @@ export class Progress extends EventTarget {
   async load(courseId) {
     // A course that was never begun is 404 (the contract's word), and browsers log that as an error:
     // so the list is asked first.
-    if (!this.#begun.has(courseId)) await this.summaries();
-    if (!this.#begun.has(courseId)) return this.#learn(courseId, null);
-    const { status, body } = await this.#api.ask("GET", `/progress/me/${courseId}`, { accept: [404] });
-    this.#learn(courseId, status === 404 ? null : body);
+    const { body } = await this.#api.keeping(`/progress/me/${courseId}`, async () => {
+      if (!this.#begun.has(courseId)) await this.summaries();
+      if (!this.#begun.has(courseId)) return {};
+      const { status, body } = await this.#api.ask("GET", `/progress/me/${courseId}`, { accept: [404] });
+      return status === 404 ? {} : body;
+    });
+    this.#learn(courseId, body.items ? body : null);
   }
 
   /** A page of all courses after the other, in brief. */

@@ -60,12 +60,17 @@ function draw() {
 function row(trace) {
   const more = trace.titles.length > 1 ? ` and ${trace.titles.length - 1} more` : "";
   return h("tr", { "aria-selected": trace.id === shown ? "true" : null },
-    h("td", { class: "number" }, new Date(1000 * trace.start).toLocaleTimeString()),
+    h("td", { class: "number" }, clock(trace.start)),
     h("td", { class: "number" }, `${number(trace.durationMs)} ms`),
     h("td", { class: `number ${trace.mark ? `mark-${trace.mark}` : ""}` }, String(trace.status ?? "")),
     h("td", null, h("a", { href: `/traces?id=${trace.id}`, "data-trace": trace.id, onclick: choose }, trace.titles[0]), more),
     h("td", null, trace.services.join(", ")),
     h("td", { class: "number" }, String(trace.calls)));
+}
+
+/** The time of day of this place, whole seconds. */
+function clock(seconds) {
+  return new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
 }
 
 function choose(event) {

@@ -43,5 +43,7 @@ function drawRow(row, start, whole) {
 function drawLine(line) {
   const rest = Object.entries(line).filter(([key]) => !SHOWN_ELSEWHERE.has(key))
     .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`).join(" ");
-  return h("li", { class: `level-${line.level}` }, `${String(line.timestamp).slice(11, 23)} ${line.service} `, h("strong", null, String(line.event)), ` ${rest}`);
+  const at = new Date(line.timestamp);
+  const time = Number.isNaN(at.getTime()) ? "" : at.toLocaleTimeString([], { hour12: false, fractionalSecondDigits: 3 });
+  return h("li", { class: `level-${line.level}` }, `${time} ${line.service} `, h("strong", null, String(line.event)), ` ${rest}`);
 }
