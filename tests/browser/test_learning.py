@@ -14,12 +14,14 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.browser import Watched, body_of, texts, until
 from tests.browser.conftest import NewTab
-from tests.system.platform_process import RunningPlatform
+from tests.contract.consumers.pact import load
+from tests.system.platform_process import ROOT, RunningPlatform
 
 pytestmark = pytest.mark.timeout(300)
 
 VIDEO = "document.querySelector('video:not([data-role])')"
 SAVED = "All is saved"
+PACTS = ROOT / "tests" / "contract" / "consumers"
 
 
 def saved(page: Page) -> None:
@@ -246,6 +248,50 @@ def test_offline_updates_wait_and_go_out_as_a_batch(
     # What could not be loaded meanwhile is the browser's to complain of.
     assert all("ERR_INTERNET_DISCONNECTED" in text for text in tab.complaints)
     tab.complaints.clear()
+
+
+def test_the_pages_need_no_more_than_is_agreed(platform: RunningPlatform, new_tab: NewTab) -> None:
+    """With the answers of the learner's app's contracts, to the letter, nothing is missing."""
+    film = platform.request("/content/tides-1-1").json
+    agreed = {
+        name: interaction.response.get("body")
+        for path in sorted(PACTS.glob("learner_app-*.json"))
+        for name, interaction in load(path).interactions.items()
+    }
+    agreed["a film"] |= {"url": film["url"]}
+    agreed["a film"]["captions"][0] |= {"url": film["captions"][0]["url"]}
+    answers = {
+        r"GET /courses\?": "the first courses",
+        r"GET /courses/crs-1$": "a published course",
+        r"GET /progress/me\?": "where the learner stands",
+        r"GET /progress/me/crs-1$": "a course that was begun",
+        r"PUT /progress/me/crs-1$": "the first update",
+        r"GET /content/c1-1$": "a film",
+    }
+
+    def answer(route: Route) -> None:
+        asked = f"{route.request.method} {route.request.url.removeprefix(platform.gateway)}"
+        names = [name for pattern, name in answers.items() if re.match(pattern, asked)]
+        if names:
+            route.fulfill(json=agreed[names[0]])
+        else:
+            route.continue_()
+
+    tab = new_tab("/traces")
+    page = tab.page
+    page.route("**/*", answer)
+    page.goto("/")
+    expect(page.locator(".courses li")).to_have_count(1)
+    expect(page.locator('.courses progress[data-begun="true"]')).to_be_visible()
+    words = [page.locator("main").inner_text()]
+    page.get_by_role("link", name="Course 1").click()
+    until(page, f"{VIDEO}?.readyState >= 3")
+    expect(page.get_by_label("Rendition").locator("option")).to_have_count(2)
+    with page.expect_response(lambda found: found.request.method == "PUT"):
+        page.get_by_role("button", name="Mark as done").click()
+    saved(page)
+    words.append(page.locator("main").inner_text())
+    assert not re.search("undefined|null|NaN|object Object", " ".join(words))
 
 
 def test_a_reload_without_a_network_shows_the_page_and_loses_nothing(

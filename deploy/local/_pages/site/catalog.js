@@ -3,7 +3,7 @@
 import { h, problemBox } from "./dom.js";
 import { languageName } from "./video.js";
 
-const PAGE = 24;
+const PAGE = 48;
 const LEVELS = ["beginner", "intermediate", "advanced"];
 const LANGUAGES = ["ar", "de", "en", "es", "fr", "ja", "pt"];
 const ORDERS = { "-publishedAt": "Newest first", title: "By title", "-updatedAt": "Last changed first" };
