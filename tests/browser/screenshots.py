@@ -11,14 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.browser import ARGUMENTS, CHROMIUM, NOT_HERE, PATIENCE_MS, until
 from tests.browser.scenes import SCENES
 from tests.system.platform_process import ROOT, RunningPlatform
 
 IMAGES = ROOT / "docs" / "images"
-SIZE = {"width": 1280, "height": 860}
+SIZE = {"width": 1120, "height": 720}
 # The picture's name, the scene, its theme.
 PICTURES = (
     ("learn-catalog", "catalog", "light"),
@@ -60,13 +60,42 @@ def _learn(platform: RunningPlatform) -> None:
         }
         platform.request("/progress/me/tides", method="PUT", body=update)
     for path in ("/courses", "/courses/none", "/content/tides-1-1", "/progress/me/tides"):
-        platform.request(path)
+        for _ in range(5):
+            platform.request(path)
+
+
+def _sync(platform: RunningPlatform) -> None:
+    """One request with much below it, the newest there is."""
+    entries = [
+        {
+            "courseId": course,
+            "occurredAt": "2026-02-01T09:00:00Z",
+            "deviceId": "screenshots",
+            "items": {content: {"completed": True}},
+        }
+        for course, content in (("sql", "sql-1-1"), ("typo", "typo-1-1"), ("maps", "maps-1-1"))
+    ]
+    platform.request("/progress/me/batch", method="POST", body={"entries": entries})
+
+
+def _fail(page: Page, platform: RunningPlatform) -> None:
+    """DynamoDB goes away, and a circuit is open."""
+    group = page.get_by_role("group", name="DynamoDB fails by")
+    refusing = group.get_by_role("button", name="refusing connections")
+    refusing.click()
+    expect(refusing).to_have_attribute("aria-pressed", "true")
+    for number in range(8):
+        platform.request(f"/courses/unread-{number}")
+    breaker = '[data-process="course_catalog"] [data-breaker="dynamodb:read"] .state'
+    expect(page.locator(breaker)).to_have_text("open")
 
 
 def _take(
     browser: Browser, platform: RunningPlatform, name: str, scene_name: str, theme: str
 ) -> None:
     scene = SCENES[scene_name]
+    if scene_name == "traces":
+        _sync(platform)
     context = browser.new_context(
         base_url=platform.gateway,
         viewport={"width": SIZE["width"], "height": SIZE["height"]},
@@ -80,6 +109,8 @@ def _take(
     scene.shown(page)
     if scene_name == "video":
         _at_its_best(page)
+    if scene_name == "board":
+        _fail(page, platform)
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=IMAGES / f"{name}.png")
     sys.stdout.write(f"docs/images/{name}.png\n")
@@ -88,7 +119,7 @@ def _take(
 
 def _at_its_best(page: Page) -> None:
     until(page, f"{VIDEO}.readyState >= 2")
-    page.evaluate(f"{VIDEO}.currentTime = 12")
+    page.evaluate(f"{VIDEO}.currentTime = 15")
     until(page, f"!{VIDEO}.seeking && {VIDEO}.readyState >= 2")
     page.evaluate(f"{VIDEO}.textTracks[0].mode = 'showing'")
     until(page, f"{VIDEO}.textTracks[0].activeCues?.length > 0")

@@ -56,7 +56,10 @@ def test_the_trace_of_a_click_is_found_and_complete(new_tab: NewTab) -> None:
     for outer, inner in ((spans[0], spans[1]), (spans[1], spans[2])):
         assert outer[0] - 3 <= inner[0] <= inner[1] <= outer[1] + 3
     lines = page.locator(".lines li").all_inner_texts()
-    assert any("content_delivery request" in line and "status=200" in line for line in lines)
+    assert any(
+        re.match(r"\d\d:\d\d:\d\d\.\d{3} content_delivery request ", line) and "status=200" in line
+        for line in lines
+    )
 
 
 def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTab) -> None:

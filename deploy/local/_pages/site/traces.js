@@ -70,7 +70,7 @@ function row(trace) {
 
 /** The time of day of this place, whole seconds. */
 function clock(seconds) {
-  return new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
+  return new Date(1000 * seconds).toLocaleTimeString([], { hourCycle: "h23" });
 }
 
 function choose(event) {

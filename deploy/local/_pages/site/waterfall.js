@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { number } from "./map.js";
 
+const TIME = { hourCycle: "h23", hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 };
 const SHOWN_ELSEWHERE = new Set(["timestamp", "level", "service", "event", "traceId", "version", "logger"]);
 
 export function drawWaterfall(place, trace, close) {
@@ -44,6 +45,6 @@ function drawLine(line) {
   const rest = Object.entries(line).filter(([key]) => !SHOWN_ELSEWHERE.has(key))
     .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`).join(" ");
   const at = new Date(line.timestamp);
-  const time = Number.isNaN(at.getTime()) ? "" : at.toLocaleTimeString([], { hour12: false, fractionalSecondDigits: 3 });
+  const time = Number.isNaN(at.getTime()) ? "" : at.toLocaleTimeString([], TIME);
   return h("li", { class: `level-${line.level}` }, `${time} ${line.service} `, h("strong", null, String(line.event)), ` ${rest}`);
 }
