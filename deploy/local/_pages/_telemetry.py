@@ -29,6 +29,8 @@ _SEGMENT: Final = re.compile(rb'\{"trace_id":"(1-[0-9a-f]{8}-[0-9a-f]{24})",.*\}
 _ROOT: Final = re.compile(r"(?:Root=)?(1-[0-9a-f]{8}-[0-9a-f]{24})")
 # The gateway's clock and a service's are the same here; its log has whole milliseconds.
 _TOLERANCE_SECONDS: Final = 0.01
+# How much later than its end a request may be logged, where a machine has much to do.
+_LATE_SECONDS: Final = 2.0
 _QUEUES: Final = {"aws_sqs": "SQS"}
 
 
@@ -216,7 +218,9 @@ def _edges(trace: Trace | None, requests: Iterable[GatewayRequest]) -> Iterator[
     found: defaultdict[tuple[str, str, str, str], list[tuple[float, bool]]] = defaultdict(list)
     segments = trace.segments if trace else []
     for request in requests:
-        under = next((one for one in segments if _is_within(one, request)), None)
+        if request.target is None:
+            continue  # the gateway's own answer: nobody was called
+        under = next((one for one in segments if _request_of(one, requests) is request), None)
         to = under.name if under else "no service"
         found["gateway", "gateway", to, "service" if under else "other"].append(
             (1000 * (request.end - request.start), request.status >= 500)
@@ -258,41 +262,45 @@ def _queue_of(trace: Trace | None, segment: Span) -> str | None:
     return None
 
 
-def _is_within(span: Span, request: GatewayRequest) -> bool:
-    after = request.start - _TOLERANCE_SECONDS <= span.start
-    return after and span.start <= request.end + _TOLERANCE_SECONDS
+def _request_of(span: Span, requests: Iterable[GatewayRequest]) -> GatewayRequest | None:
+    """The request that a service's span is of: the one that it began in, or the next one to it."""
+
+    def gap(request: GatewayRequest) -> float:
+        return max(request.start - span.start, span.start - request.end, 0.0)
+
+    near = [
+        request
+        for request in requests
+        if request.start - _LATE_SECONDS <= span.start <= request.end + _TOLERANCE_SECONDS
+    ]
+    return min(near, key=gap, default=None)
 
 
 def _rows(trace: Trace | None, requests: Iterable[GatewayRequest]) -> Iterator[Json]:
     """The gateway's requests, and under each the spans that lie within; then what is under none."""
-    rows = list(trace.rows) if trace else []
-    left = rows
+    under: defaultdict[GatewayRequest | None, list[Row]] = defaultdict(list)
+    chosen = under[None]
+    for row in trace.rows if trace else []:
+        if row.depth == 0:  # what is under it goes with it
+            chosen = under[_request_of(row.span, requests)]
+        chosen.append(row)
     for request in sorted(requests, key=lambda one: one.start):
+        within = under[request]
+        # Logged late, it seems to have begun late; how long it took is as it says.
+        start = min([request.start, *(row.span.start for row in within)])
         yield {
             "name": "gateway",
             "title": f"{request.method} {request.route or 'no route'}",
             "kind": "gateway",
             "depth": 0,
-            "start": request.start,
-            "end": request.end,
+            "start": start,
+            "end": max([start + request.end - request.start, *(row.end for row in within)]),
             "status": request.status,
             "mark": request.mark,
             "notes": [],
         }
-        within, left = _split(left, request)
         yield from (_row(row, row.depth + 1) for row in within)
-    yield from (_row(row, row.depth) for row in left)
-
-
-def _split(rows: list[Row], request: GatewayRequest) -> tuple[list[Row], list[Row]]:
-    within: list[Row] = []
-    left: list[Row] = []
-    chosen = left
-    for row in rows:
-        if row.depth == 0:  # what is under it goes with it
-            chosen = within if _is_within(row.span, request) else left
-        chosen.append(row)
-    return within, left
+    yield from (_row(row, row.depth) for row in under[None])
 
 
 def _row(row: Row, depth: int) -> Json:

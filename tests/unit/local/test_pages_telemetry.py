@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from deploy.local._pages._board import Board
 from deploy.local._pages._telemetry import Telemetry
 
@@ -50,6 +52,14 @@ class Files:
     def write(self, path: Path, document: object) -> None:
         with path.open("a") as file:
             file.write(json.dumps(document, separators=(",", ":")) + "\n")
+
+    def rows(self, trace: str) -> list[dict[str, object]]:
+        self.telemetry.read()
+        found = self.telemetry.detail(trace)
+        assert found is not None
+        rows = found["rows"]
+        assert isinstance(rows, list)
+        return rows
 
     def summaries(self, after: int = 0) -> tuple[int, list[dict[str, object]]]:
         self.telemetry.read()
@@ -153,3 +163,29 @@ def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
     _, traces = files.summaries()
     assert len(traces) == 1_000
     assert traces[0]["id"] == f"1-6a5b3c2d-{5:024x}"
+
+
+def test_a_request_that_was_logged_late_is_still_over_what_it_called(tmp_path: Path) -> None:
+    """A busy machine writes the gateway's line when the service has long ended."""
+    files = Files(tmp_path)
+    files.segment(TRACE)
+    files.gateway(TRACE, timestamp="2026-07-05T11:13:20.900Z")
+    gateway, service = files.rows(TRACE)
+    assert (gateway["name"], service["name"]) == ("gateway", "course_catalog")
+    assert (gateway["depth"], service["depth"]) == (0, 1)
+    assert gateway["start"] == service["start"] == AT
+    # It takes as long as it says.
+    assert gateway["end"] == pytest.approx(AT + 0.03)
+    _, (summary,) = files.summaries()
+    edges = summary["edges"]
+    assert isinstance(edges, list)
+    assert [(edge["from"], edge["to"]) for edge in edges] == [("gateway", "course_catalog")]
+
+
+def test_requests_of_one_trace_have_each_its_own(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.segment(TRACE, id="1" * 16)
+    files.segment(TRACE, id="2" * 16, start_time=AT + 0.5, end_time=AT + 0.51)
+    files.gateway(TRACE)
+    files.gateway(TRACE, timestamp="2026-07-05T11:13:20.515Z")
+    assert [row["name"] for row in files.rows(TRACE)] == ["gateway", "course_catalog"] * 2

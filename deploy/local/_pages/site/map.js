@@ -77,7 +77,7 @@ function drawEdge(edge, from, to) {
 
 /** On the curve, and nearer to its end, where the edges of one node have parted. */
 function drawLabel(edge, from, to) {
-  const t = 0.62;
+  const t = to.column - from.column > 1 ? 0.86 : 0.62;
   const x1 = from.x + NODE.width, y1 = from.y + NODE.height / 2;
   const y2 = to.y + NODE.height / 2;
   const x = x1 + (to.x - x1) * (1.5 * t * (1 - t) + t ** 3), y = y1 + (y2 - y1) * (t * t * (3 - 2 * t));
