@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from deploy.local._faults import Fault
 from tests.faults.harness import Platform, running_platform
-from tests.faults.proxy import Fault
 from tests.faults.report import FOLDER_VARIABLE, Report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.load.answer import Answer
+from deploy.local._faults import Fault
 from deploy.local._services import SERVICES
 from tests.faults.harness import Platform
 from tests.faults.outage import (
@@ -22,7 +23,6 @@ from tests.faults.outage import (
     endpoints_of,
     observe,
 )
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
 from tests.load.history import Outcome

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from deploy.load.answer import Answer
+from deploy.local._faults import Fault
 from deploy.local._ports import port_of, reserve
 from deploy.local._services import SERVICES
 from tests.faults.harness import PATIENCE_SECONDS, Platform
@@ -31,7 +32,6 @@ from tests.faults.outage import (
     endpoints_of,
     observe,
 )
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
 from tests.load.history import Outcome
