@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(300)
 # Staff may read and write everybody's progress, so that generated ids get past authorization.
 ROLES = ("staff", "learner-a")
 # Besides the examples and boundary values of the contract, which are sent however few these are.
-EXAMPLES = int(os.environ.get("LYCEUM_FUZZ_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("LYCEUM_FUZZ_EXAMPLES", "30"))
 
 # What is there, so that valid requests also find something.
 KNOWN: Mapping[str, tuple[str, ...]] = {

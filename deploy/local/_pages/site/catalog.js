@@ -77,7 +77,7 @@ export function showCatalog(main, app, query) {
         list.append(...added);
         added[0]?.querySelector("a").focus();
       }
-      cursor = body.nextCursor;
+      cursor = body.nextCursor ?? null;
       more.hidden = cursor === null;
       const shown = list.children.length;
       count.textContent = shown ? `${shown} course${shown === 1 ? "" : "s"}${cursor ? ", and there are more" : ""}` : "No course is like that. Search for less, or for all.";
