@@ -51,7 +51,7 @@ class Failure:
         what = answer.status or "no answer"
         return (
             f"{answer.method} {answer.path} of {self.service}: {what} after {answer.seconds:.3f} s: "
-            f"{answer.body[:300]!r}"
+            f"{answer.body!r}"
         )
 
 

@@ -39,16 +39,27 @@ _CONSUMER = "services.progress_tracking.consumer"
 
 @dataclass
 class Deployment:
-    """The running containers: `urls` by version and service."""
+    """The running containers: `urls` by version and service, `containers` their ids by both."""
 
+    engine: DockerEngine
     urls: dict[str, dict[str, str]] = field(default_factory=lambda: {OLD: {}, NEW: {}})
     issuer: TokenIssuer = field(default_factory=TokenIssuer)
+    containers: dict[tuple[str, str], str] = field(default_factory=dict)
     http: aiohttp.ClientSession = field(init=False)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1001))
 
     def number(self) -> int:
         """Another at each call, for names that nothing else has."""
         return next(self._numbers)
+
+    def complaints(self, service: str) -> list[str]:
+        """What the service has logged in both versions that was not well, a line each."""
+        return [
+            f"{version}: {line}"
+            for version in (OLD, NEW)
+            for line in self.engine.run("logs", self.containers[version, service]).splitlines()
+            if '"level":"info"' not in line.replace(" ", "")
+        ]
 
     def token(self, subject: str, *groups: str) -> str:
         """An access token that both versions accept."""
@@ -64,7 +75,7 @@ async def both_versions(
     All containers and processes are gone at the end.
     """
     async with AsyncExitStack() as stack:
-        deployment = Deployment()
+        deployment = Deployment(engine)
         backend = stack.enter_context(running_ministack())
         aws = EmbeddedAws(
             backend.endpoint_url, backend.region, backend.access_key, backend.secret_key
@@ -84,7 +95,8 @@ async def both_versions(
                 port = port_of(stack.enter_context(reserve()))
                 variables[f"{PREFIXES[service]}PORT"] = str(port)
                 deployment.urls[version][service] = f"http://127.0.0.1:{port}"
-                _run(engine, stack, image, variables)
+                container = _run(engine, stack, image, variables)
+                deployment.containers[version, service] = container
                 if service == "progress_tracking":
                     _run(engine, stack, image, variables, _CONSUMER)
         async with asyncio.TaskGroup() as group:
@@ -126,13 +138,15 @@ def _run(
     image: str,
     variables: Mapping[str, str],
     *command: str,
-) -> None:
+) -> str:
+    """The container's id."""
     settings = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     container = engine.run(
         *("run", "--detach", "--network", "host", "--read-only", "--cap-drop", "ALL"),
         *("--label", "lyceum.test=skew", *settings, image, *command),
     )
     stack.callback(engine.remove_container, container)
+    return container
 
 
 async def _ready(http: aiohttp.ClientSession, url: str) -> None:
