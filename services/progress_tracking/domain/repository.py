@@ -58,7 +58,7 @@ class ProgressRepository(Protocol):
 
         An update that adds nothing, or belongs to an earlier attempt, writes nothing. `outline`
         decides whether the course is complete now. Of concurrent first updates exactly one is
-        told `created`. Raises AttemptNotStartedError, TooManyContentsError.
+        told `created`; none, where the answer to that one's write was lost. Raises AttemptNotStartedError, TooManyContentsError.
         """
 
     async def keep_completion(

@@ -334,7 +334,11 @@ class DynamoDBProgressRepository:
         raise CorruptProgressError("a row only grows, so its conditions hold in the end")
 
     async def _update(self, key: Item, write: ConditionalUpdate) -> Item:
-        """Write and give the whole row as it is then. Raises ConditionFailed."""
+        """Write and give the whole row as it is then. Raises ConditionFailed.
+
+        Twice is the same as once: a write that makes a row greater fails its condition the second
+        time, and every caller takes that for done. So it is repeated where its answer is lost.
+        """
         answer = await self._dynamodb.update_item(
             TableName=self._table,
             Key=key,
@@ -342,6 +346,7 @@ class DynamoDBProgressRepository:
             # Both cost nothing and save reading the row again.
             ReturnValues="ALL_NEW",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            repeatable=True,
         )
         attributes: Item = answer["Attributes"]
         return attributes

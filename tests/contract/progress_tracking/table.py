@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from libs.aws import DependencyUnavailable, DynamoDB, open_clients
+from libs.aws import AwsSettings, DependencyUnavailable, DynamoDB, open_clients
 from libs.resilience import PipelineRegistry
 from libs.tracing import SamplingRules, create_tracer
 from tests.backends import Backend, create_table
@@ -21,7 +21,9 @@ TABLE_JSON = Path("services/progress_tracking/table.json")
 
 
 @asynccontextmanager
-async def dynamodb_on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DynamoDB]:
+async def dynamodb_on(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, settings: AwsSettings | None = None
+) -> AsyncIterator[DynamoDB]:
     """The client as the service opens it, led to the backend by the SDK's own variables."""
     for name, value in backend.variables.items():
         monkeypatch.setenv(name, value)
@@ -33,7 +35,7 @@ async def dynamodb_on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Asyn
         random=random.Random(0),
     )
     async with open_clients(
-        backend.settings(), registry=PipelineRegistry(), tracer=tracer
+        settings or backend.settings(), registry=PipelineRegistry(), tracer=tracer
     ) as clients:
         yield clients.dynamodb
 
