@@ -141,7 +141,9 @@ def _environment(name: str, world: World) -> Mapping[str, str]:
     }
     own = {f"{prefix}PORT": "0", f"{prefix}DRAIN_SECONDS": "1"}
     if name == CONSUMER:
-        own[f"{prefix}OUTLINE_QUEUE_URL"] = f"http://127.0.0.1:{world.dynamodb}/000000000000/outlines"
+        own[f"{prefix}OUTLINE_QUEUE_URL"] = (
+            f"http://127.0.0.1:{world.dynamodb}/000000000000/outlines"
+        )
     return {**inherited, **variables, **own}
 
 
@@ -152,7 +154,9 @@ def _answers(log: Path) -> Callable[[], bool]:
     def ready() -> bool:
         nonlocal port
         if port is None:
-            port = next((line["port"] for line in _events(log) if line["event"] == "listening"), None)
+            port = next(
+                (line["port"] for line in _events(log) if line["event"] == "listening"), None
+            )
         if port is None:
             return False
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_SECONDS)

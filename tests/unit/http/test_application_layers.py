@@ -446,7 +446,7 @@ async def test_a_failed_start_leaves_what_had_started() -> None:
     app = create_app(
         service=ServiceInfo("sample", "1", "r", "i"),
         routes=[],
-        openapi={},
+        openapi=dict,
         verifier=ISSUER.verifier(),
         tracer=recording_tracer()[0],
         breakers=CircuitBreakerRegistry(),
@@ -464,7 +464,7 @@ def test_a_list_of_origins_that_allows_all_is_refused() -> None:
         create_app(
             service=ServiceInfo("sample", "1", "r", "i"),
             routes=[],
-            openapi={},
+            openapi=dict,
             verifier=ISSUER.verifier(),
             tracer=recording_tracer()[0],
             breakers=CircuitBreakerRegistry(),
