@@ -37,9 +37,9 @@ PACKAGES = VENV / "packages.json"
 _TIME = 1_735_689_600
 
 # botocore brings the models of 400 services, 25 MB compressed to nothing that runs. `libs/aws` has
-# clients of three, the SDK of X-Ray makes one of its own; STS is for providers of credentials. Another raises
-# UnknownServiceError when it is made, which is before readiness: tests/containers starts every program.
-AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts", "xray"})
+# clients of three; STS is for providers of credentials. Another raises UnknownServiceError when it is
+# made, which is before readiness: tests/containers starts every program.
+AWS_SERVICES = frozenset({"dynamodb", "s3", "sqs", "sts"})
 
 # Parts of packages that nothing imports: sources of compiled modules, types for checkers, and lists of
 # files that would name what is left out here.

@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import aioboto3
-
 from libs.aws._clock import SigningClock
 from libs.aws._credentials import Credentials
 from libs.aws._errors import (
@@ -40,6 +38,7 @@ from libs.aws._observer import (
 )
 from libs.aws._presign import PresignedMethod, S3Endpoint, presign
 from libs.aws._presign_post import Condition, PresignedPost, presign_post
+from libs.aws._session import new_session
 from libs.aws._settings import (
     LONG_POLL_RETRY,
     AwsSettings,
@@ -547,7 +546,7 @@ async def open_clients(
     DependencyUnavailable when no credentials can be had.
     """
     async with AsyncExitStack() as stack:
-        session = aioboto3.Session(region_name=settings.region)
+        session = new_session(settings.region)
         credentials = await Credentials.resolve(session)
         signing_clock = SigningClock()
         clients = Clients()

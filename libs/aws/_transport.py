@@ -57,7 +57,7 @@ async def direct_transport(
     sdk = client._endpoint.http_session
     proxy: str | None = sdk._proxy_config.proxy_url_for(client.meta.endpoint_url)
     async with aiohttp.ClientSession(
-        connector=sdk._create_connector(proxy),
+        connector=_connector(client, sdk, proxy),
         timeout=sdk._timeout,
         skip_auto_headers={"Content-Type"},
         auto_decompress=False,
@@ -86,6 +86,15 @@ async def direct_transport(
                 yield
         finally:
             client.meta.events.unregister("before-call", before_call)
+
+
+def _connector(client: Any, sdk: Any, proxy: str | None) -> aiohttp.BaseConnector:
+    config = client.meta.config
+    if proxy is None and client.meta.endpoint_url.startswith("http://"):
+        # The SDK's would read all authorities, 20 ms of CPU, for an endpoint that has no TLS.
+        return aiohttp.TCPConnector(limit=config.max_pool_connections, **config.connector_args)
+    connector: aiohttp.BaseConnector = sdk._create_connector(proxy)
+    return connector
 
 
 def verify_answers(client: Any) -> None:

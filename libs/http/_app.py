@@ -44,7 +44,7 @@ def create_app(
     *,
     service: ServiceInfo,
     routes: Sequence[web.RouteDef],
-    openapi: Mapping[str, object],
+    openapi: Callable[[], Mapping[str, object]],
     verifier: Verifier,
     tracer: Tracer,
     breakers: CircuitBreakerRegistry,
@@ -62,8 +62,8 @@ def create_app(
 ) -> web.Application:
     """An application with every rule that the three APIs share.
 
-    `routes`: every GET also answers HEAD. `openapi`: the contract as a plain value. `problems`:
-    the service's own exceptions. `breakers` and `pipelines` are shown by /readyz.
+    `routes`: every GET also answers HEAD. `openapi`: gives the contract as a plain value,
+    once, in a thread, when somebody asks for it. `problems`: the service's own exceptions. `breakers` and `pipelines` are shown by /readyz.
     `request_timeout_seconds`: the longest that a client waits for its answer. `lifespan`: entered in order before the first request, left in
     reverse after the last; when one fails to start, those before it are left again. `readiness`:
     named checks, cheap and without input or output. `max_body_bytes`: a larger body is 413.

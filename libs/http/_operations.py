@@ -5,9 +5,10 @@ configuration and keys and never a dependency that a breaker guards: one short f
 database must not take every task out of service.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -25,15 +26,18 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/version", "/openapi.json", "/
 
 
 def operation_routes(
-    *, openapi: Mapping[str, object], readiness: Mapping[str, Callable[[], bool]]
+    *,
+    openapi: Callable[[], Mapping[str, object]],
+    readiness: Mapping[str, Callable[[], bool]],
 ) -> list[web.RouteDef]:
     """The routes of /healthz, /readyz, /version, /openapi.json and /docs."""
+    documents = _Documents(openapi)
     return [
         web.get("/healthz", _healthz),
         web.get("/readyz", _readyz(readiness)),
         web.get("/version", _version),
-        web.get("/openapi.json", _contract(openapi)),
-        web.get("/docs", _docs(openapi)),
+        web.get("/openapi.json", _contract(documents)),
+        web.get("/docs", _docs(documents)),
     ]
 
 
@@ -108,25 +112,52 @@ async def _version(request: web.Request) -> web.Response:
     return json_response(request, body, cache_control="no-cache", vary=())
 
 
-def _contract(openapi: Mapping[str, object]) -> Handler:
-    body = encode_json(openapi)
-    etag = _content_etag(body)
+@dataclass(frozen=True)
+class _Written:
+    """The contract as it is sent: to programs, and to persons."""
 
+    contract: bytes
+    etag: str
+    page: bytes
+
+
+class _Documents:
+    """The contract's documents, made when somebody first asks for one: few do, and neither a start
+    nor the other requests wait for it."""
+
+    def __init__(self, openapi: Callable[[], Mapping[str, object]]) -> None:
+        self._openapi = openapi
+        self._written: _Written | None = None
+        self._writing = asyncio.Lock()
+
+    async def written(self) -> _Written:
+        if self._written is None:
+            async with self._writing:
+                if self._written is None:
+                    self._written = await asyncio.to_thread(self._write)
+        return self._written
+
+    def _write(self) -> _Written:
+        openapi = self._openapi()
+        contract = encode_json(openapi)
+        return _Written(contract, _content_etag(contract), render_docs(openapi).encode())
+
+
+def _contract(documents: _Documents) -> Handler:
     async def contract(request: web.Request) -> web.StreamResponse:
-        return json_response(request, body, etag=etag, cache_control="no-cache", vary=())
+        written = await documents.written()
+        return json_response(
+            request, written.contract, etag=written.etag, cache_control="no-cache", vary=()
+        )
 
     return contract
 
 
-def _docs(openapi: Mapping[str, object]) -> Handler:
-    # Few ask for it, and a start need not wait for it.
-    @cache
-    def page() -> bytes:
-        return render_docs(openapi).encode()
-
+def _docs(documents: _Documents) -> Handler:
     async def docs(request: web.Request) -> web.StreamResponse:
+        written = await documents.written()
         return web.Response(
-            body=page(),
+            body=written.page,
             content_type="text/html",
             charset="utf-8",
             headers={

@@ -13,6 +13,7 @@ from libs.config import ConfigurationError
 from libs.http import run
 from libs.logging import configure
 from libs.service._settings import ServiceSettings
+from libs.service._start import imported
 
 _Config = TypeVar("_Config", bound=ServiceSettings)
 
@@ -23,6 +24,7 @@ def serve(
 ) -> int:
     """Serve until SIGTERM or SIGINT. The exit code: 2 for a bad configuration, whose problems are
     then on stderr, one a line; else `libs.http.run`'s."""
+    imported()
     try:
         config = read(os.environ)
     except ConfigurationError as error:

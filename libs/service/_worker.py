@@ -17,6 +17,7 @@ from libs.config import ConfigurationError
 from libs.http import event_loop_factory
 from libs.logging import configure, get_logger
 from libs.service._settings import ServiceSettings
+from libs.service._start import imported
 
 _Config = TypeVar("_Config", bound=ServiceSettings)
 
@@ -32,6 +33,7 @@ def work(read: Callable[[Mapping[str, str]], _Config], do: Do[_Config]) -> int:
     """Work until SIGTERM or SIGINT, then finish within `DRAIN_SECONDS`; a second signal ends it at
     once. The exit code: 0 after that, also where the bound was exceeded; 1 when the work failed,
     with a log line that says why; 2 for a bad configuration, its problems on stderr, one a line."""
+    imported()
     try:
         config = read(os.environ)
     except ConfigurationError as error:

@@ -219,8 +219,7 @@ def create_tracer(
     emitter: replaces the daemon.
     central: decides before `rules` do, and leaves to them what it has no rule for.
 
-    Raises ValueError for a malformed daemon address, be it this one or the SDK's own variable
-    AWS_XRAY_DAEMON_ADDRESS. A daemon that is not there is no error.
+    Raises ValueError for a malformed daemon address. A daemon that is not there is no error.
     """
     if emitter is None and daemon_address is not None:
         emitter = _xray_emitter(daemon_address, service=service, version=version)
@@ -237,13 +236,7 @@ def create_tracer(
 
 
 def _xray_emitter(address: str, *, service: str, version: str) -> Emitter:
-    # Not at the top: importing the SDK takes long, opens a socket and reads variables, all for
-    # nothing where no daemon is configured.
-    try:
-        from libs.tracing._xray import XRayEmitter
-    except ImportError:
-        raise
-    except Exception as problem:
-        # Its recorder, which is not used here, is made at import.
-        raise ValueError(f"the X-Ray SDK refuses its environment: {problem}") from problem
+    # Not at the top: the SDK is for nothing where no daemon is configured.
+    from libs.tracing._xray import XRayEmitter
+
     return XRayEmitter(address, service=service, version=version)

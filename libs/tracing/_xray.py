@@ -1,27 +1,58 @@
 """Spans as X-Ray segment documents, sent to a daemon over UDP. The only importer of the SDK.
 
 The SDK's document model is used, its recorder is not: that one brings a task factory that hangs
-under uvloop, poller threads and two ERROR lines for each call without a segment. Moving to
-another back end means replacing this file.
+under uvloop, poller threads and two ERROR lines for each call without a segment. It is not even
+made. Moving to another back end means replacing this file.
 
 Fields: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
 """
 
+import contextlib
 import logging
 import platform
 import re
 import socket
+import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec, module_from_spec
 from typing import Any, Final
 
-from aws_xray_sdk.core.models import http
-from aws_xray_sdk.core.models.segment import Segment
-from aws_xray_sdk.core.models.subsegment import Subsegment
 from aws_xray_sdk.version import VERSION
 
 from libs.tracing._datagrams import datagrams
 from libs.tracing._record import AttributeValue, FinishedSpan, RecordedException
+
+_CORE: Final = "aws_xray_sdk.core"
+
+
+@contextlib.contextmanager
+def _no_recorder() -> Iterator[None]:
+    """Let modules of the SDK's core be imported without its `__init__`.
+
+    That one makes a recorder, and for its sampler two of botocore's clients: a fifth of a
+    service's start (docs/adr/0155). The copies are this module's alone: whoever imports the SDK
+    later gets it whole.
+    """
+    if _CORE in sys.modules:
+        yield
+        return
+    spec = find_spec(_CORE)
+    if spec is None:
+        raise ModuleNotFoundError(name=_CORE)
+    # Not executed: a package that has a place and nothing else.
+    sys.modules[_CORE] = module_from_spec(spec)
+    try:
+        yield
+    finally:
+        for name in [known for known in sys.modules if f"{known}.".startswith(f"{_CORE}.")]:
+            del sys.modules[name]
+
+
+with _no_recorder():
+    from aws_xray_sdk.core.models import http
+    from aws_xray_sdk.core.models.segment import Segment
+    from aws_xray_sdk.core.models.subsegment import Subsegment
 
 _log: Final = logging.getLogger(__name__)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+
+if __name__ == "__main__":
+    gc.disable()  # `serve` switches it on again.
 
 from libs.service import serve
 from services.progress_tracking.app import create_app

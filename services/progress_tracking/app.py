@@ -59,7 +59,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     return create_http_app(
         service=config.service,
         routes=routes(handlers(config, parts)),
-        openapi=contract(),
+        openapi=contract,
         verifier=parts.verifier,
         tracer=parts.tracer,
         breakers=parts.breakers,

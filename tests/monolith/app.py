@@ -89,7 +89,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
             *content_routes.routes(),
             *progress_routes.routes(progress_app.handlers(config.progress, parts.progress)),
         ],
-        openapi=contract(),
+        openapi=contract,
         verifier=parts.common.verifier,
         tracer=parts.common.tracer,
         breakers=parts.common.breakers,

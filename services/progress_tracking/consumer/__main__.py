@@ -7,8 +7,12 @@ learners' requests, and neither can hold the other up.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from contextlib import AsyncExitStack
+
+if __name__ == "__main__":
+    gc.disable()  # `work` switches it on again.
 
 from libs.aws import open_clients
 from libs.logging import get_logger

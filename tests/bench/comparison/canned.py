@@ -1,7 +1,7 @@
 """A fake DynamoDB of canned bytes, in a process of its own, far faster than anything measured.
 
 Owns the choice of an answer by operation and by a few bytes of the request's body. Serves the token
-issuer's keys, too, and swallows what is sent to the X-Ray daemon. It looks at nothing else: no
+issuer's keys and an empty queue, too, and swallows what is sent to the X-Ray daemon. It looks at nothing else: no
 signature, no expression.
 """
 
@@ -81,6 +81,9 @@ def _http(body: bytes) -> bytes:
     return head.encode() + body
 
 
+_NO_MESSAGES = _http(b"{}")
+
+
 class _Answers(asyncio.Protocol):
     """One request at a time on a connection, as all clients of DynamoDB send them."""
 
@@ -108,6 +111,8 @@ class _Answers(asyncio.Protocol):
     def _answer(self, head: bytes, lines: bytes, body: bytes) -> bytes:
         if lines.startswith(b"get "):
             return self._jwks
+        if b"\nx-amz-target: amazonsqs.receivemessage" in lines:
+            return _NO_MESSAGES
         begin = lines.find(b"dynamodb_20120810.") + 18
         operation = head[begin : head.find(b"\r\n", begin)]
         for needle, answer in self._table[operation]:

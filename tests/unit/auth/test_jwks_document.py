@@ -6,6 +6,7 @@ import base64
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,3 +160,20 @@ def test_certificates_beside_a_key_are_not_read() -> None:
 def test_any_document_is_refused_as_a_key_set(raw: bytes) -> None:
     with pytest.raises(InvalidJwksError):
         parse_jwks(raw)
+
+
+@given(changed=st.integers(0, 63), bit=st.integers(0, 7))
+@settings(max_examples=30)
+def test_a_signature_of_es256_is_both_numbers_at_their_full_length(changed: int, bit: int) -> None:
+    """RFC 7518 section 3.4; and every bit of it counts."""
+    token = EC.token()
+    signed, _, encoded = token.rpartition(".")
+    signature = base64.urlsafe_b64decode(encoded + "==")
+    key = parse_jwks(document(EC.jwk()))["ec"]
+    assert len(signature) == 64
+    assert key.verifies(signed.encode(), signature)
+    other = bytearray(signature)
+    other[changed] ^= 1 << bit
+    as_der = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
+    for wrong in (bytes(other), as_der, signature[:-1], signature + b"\0", b"\0" * 64, b""):
+        assert not key.verifies(signed.encode(), wrong)

@@ -287,6 +287,16 @@ async def test_a_proxy_of_the_environment_is_used(
     assert aws.requests == []
 
 
+async def test_an_endpoint_without_tls_needs_no_authorities(
+    aws: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/there/is/no/such/file")
+    aws.then(answer({}))
+    async with direct_client() as client:
+        await client.get_item(**KEY)
+    assert len(aws.requests) == 1
+
+
 async def test_only_certificates_of_the_configured_authorities_are_taken(
     aws: FaultServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

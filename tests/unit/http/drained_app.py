@@ -67,7 +67,7 @@ async def create(words: list[str]) -> web.Application:
     return create_app(
         service=ServiceInfo("drained", "1.0.0", "r", "i"),
         routes=[web.get("/hold", hold)],
-        openapi={},
+        openapi=dict,
         verifier=AnyToken(),
         tracer=recording_tracer()[0],
         breakers=CircuitBreakerRegistry(),

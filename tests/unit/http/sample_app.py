@@ -259,7 +259,7 @@ class Sample:
         return create_app(
             service=ServiceInfo("sample", "1.2.3", "0a1b2c3", "sha256:beef"),
             routes=self.routes(),
-            openapi=OPENAPI,
+            openapi=lambda: OPENAPI,
             verifier=ISSUER.verifier(),
             tracer=tracer or recording_tracer()[0],
             breakers=self.breakers,

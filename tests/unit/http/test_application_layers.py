@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -174,6 +175,42 @@ async def test_a_process_that_is_not_ready_is_still_alive(client: Client) -> Non
     assert (answer.status, problem["code"]) == (503, "not_ready")
     assert problem["errors"] == [{"pointer": "/checks/keys", "message": "is not ready"}]
     assert (await client.call("GET", "/healthz", token=None)).status == 200
+
+
+async def test_the_contract_is_read_once_when_somebody_asks_and_by_nobody_before() -> None:
+    read: list[int] = []
+
+    def openapi() -> Mapping[str, object]:
+        read.append(threading.get_ident())
+        if len(read) == 1:
+            raise OSError("the disk is away")
+        return {"openapi": "3.0.3", "info": {"title": "Things"}, "paths": {}}
+
+    app = create_app(
+        service=ServiceInfo("sample", "1", "r", "i"),
+        routes=[],
+        openapi=openapi,
+        verifier=ISSUER.verifier(),
+        tracer=recording_tracer()[0],
+        breakers=CircuitBreakerRegistry(),
+        problems={},
+    )
+    async with (
+        serve(app, host="127.0.0.1", port=0) as listener,
+        aiohttp.ClientSession(f"http://127.0.0.1:{listener.port}") as session,
+    ):
+
+        async def status(path: str) -> int:
+            async with session.get(path) as answer:
+                return answer.status
+
+        assert await status("/readyz") == 200
+        assert read == []
+        assert await status("/openapi.json") == 500
+        paths = ["/openapi.json", "/docs"] * 4
+        assert await asyncio.gather(*map(status, paths)) == [200] * 8
+    assert len(read) == 2
+    assert threading.get_ident() not in read  # nobody else waited for it
 
 
 async def test_the_contract_is_served_and_revalidated(client: Client) -> None:
@@ -446,7 +483,7 @@ async def test_a_failed_start_leaves_what_had_started() -> None:
     app = create_app(
         service=ServiceInfo("sample", "1", "r", "i"),
         routes=[],
-        openapi={},
+        openapi=dict,
         verifier=ISSUER.verifier(),
         tracer=recording_tracer()[0],
         breakers=CircuitBreakerRegistry(),
@@ -464,7 +501,7 @@ def test_a_list_of_origins_that_allows_all_is_refused() -> None:
         create_app(
             service=ServiceInfo("sample", "1", "r", "i"),
             routes=[],
-            openapi={},
+            openapi=dict,
             verifier=ISSUER.verifier(),
             tracer=recording_tracer()[0],
             breakers=CircuitBreakerRegistry(),

@@ -188,7 +188,7 @@ def test_the_limit_has_bounds(seconds: float) -> None:
         create_app(
             service=ServiceInfo("sample", "1", "r", "i"),
             routes=[],
-            openapi={},
+            openapi=dict,
             verifier=TokenIssuer().verifier(),
             tracer=recording_tracer()[0],
             breakers=CircuitBreakerRegistry(),

@@ -95,7 +95,7 @@ async def running_things() -> AsyncIterator[Things]:
     app = create_app(
         service=ServiceInfo("things", "1.0.0", "unknown", "unknown"),
         routes=[web.post("/things/{thingId}", things.handle)],
-        openapi={},
+        openapi=dict,
         verifier=things.issuer.verifier(),
         tracer=tracer,
         breakers=CircuitBreakerRegistry(),
