@@ -11,6 +11,7 @@ from tests.bench.comparison.stored import Asked
 
 async def last_page(port: int, token: str) -> Asked:
     """The request of the last page of 50, found by going through all pages."""
+    asked = Asked("GET", f"/courses?limit={stored.PAGE}")
     path = "/courses?limit=100"
     for _ in range(stored.MANY_COURSES // 100 + 1):
         answer = await fetch(port, Asked("GET", path).wire(token))

@@ -165,7 +165,7 @@ def head_rows(
 
 
 def content_rows(course: str = COURSE, count: int = CONTENT_ROWS) -> list[Any]:
-    """A learner's rows of a course's contents."""
+    """A learner's rows of a course's contents, none of them newer than the heartbeat."""
     return [
         marshal(
             {
@@ -173,10 +173,10 @@ def content_rows(course: str = COURSE, count: int = CONTENT_ROWS) -> list[Any]:
                 "sk": f"P#{course}#{course}-item-{n:02}",
                 "attempt": 1,
                 "fraction": 1.0,
-                "occurredAt": format_timestamp(BEGAN + timedelta(minutes=n)),
+                "occurredAt": format_timestamp(BEGAN + timedelta(minutes=n % 50)),
                 "deviceId": "phone-of-the-learner",
                 "positionSeconds": 600.0,
-                "updatedAt": format_timestamp(BEGAN + timedelta(minutes=n)),
+                "updatedAt": format_timestamp(BEGAN + timedelta(minutes=n % 50)),
             }
         )
         for n in range(count)

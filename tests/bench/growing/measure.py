@@ -111,12 +111,15 @@ async def measure(
     async with AsyncExitStack() as stack:
         os.sched_setaffinity(0, ours)
         stack.callback(os.sched_setaffinity, 0, set(available))
+        fakes: dict[Sequence[Canned], tuple[int, int]] = {}
         for size in sizes_of(curve, quick=quick):
             doing(f"{curve.name}: starting {size:,} {curve.grows}")
-            answers = curve.rows(size)
-            port, daemon = stack.enter_context(
-                fake_dynamodb(answers, jwks=stored.jwks(), cores=ours)
-            )
+            answers = tuple(curve.rows(size))
+            if answers not in fakes:
+                fakes[answers] = stack.enter_context(
+                    fake_dynamodb(answers, jwks=stored.jwks(), cores=ours)
+                )
+            port, daemon = fakes[answers]
             service = lyceum_service(
                 curve.service, f"{curve.name}-{size}", "Lyceum", {}, settings=curve.settings
             )
@@ -142,8 +145,8 @@ async def measure(
             advance(_start_seconds(curve, size))
         for number in range(extent.rounds + 1):
             doing(f"{curve.name}: round {number} of {extent.rounds}")
-            for measured, (process, cases, connections) in zip(found, running, strict=True):
-                for name, asked in cases.items():
+            for measured, (process, requests, connections) in zip(found, running, strict=True):
+                for name, asked in requests.items():
                     await _ask(
                         process,
                         [asked.wire(token) for token in tokens],
@@ -238,7 +241,7 @@ def weigh(given: Given, answers: Sequence[Canned]) -> tuple[float, float]:
     return read, written
 
 
-def series(sizes: Sequence[Size]) -> dict[str, tuple[list[float], list[list[float]]]]:
+def series(curve: Curve, sizes: Sequence[Size]) -> dict[str, tuple[list[float], list[list[float]]]]:
     """What is fitted, by name: the sizes, and for each of them what each round took."""
     found: dict[str, tuple[list[float], list[list[float]]]] = {
         name: (
@@ -249,5 +252,6 @@ def series(sizes: Sequence[Size]) -> dict[str, tuple[list[float], list[list[floa
     }
     whole = [float(one.size) for one in sizes]
     found[MEMORY] = (whole, [[one.mebibytes] for one in sizes])
-    found[START] = (whole, [[one.ready_seconds] for one in sizes])
+    if curve.start_seconds:
+        found[START] = (whole, [[one.ready_seconds] for one in sizes])
     return found

@@ -21,16 +21,16 @@ _UNEXPLAINED = (
 )
 
 
-def fits(sizes: Sequence[Size]) -> dict[str, Growth]:
+def fits(curve: Curve, sizes: Sequence[Size]) -> dict[str, Growth]:
     """The growth of each series."""
-    return {name: growth(x, rounds) for name, (x, rounds) in series(sizes).items()}
+    return {name: growth(x, rounds) for name, (x, rounds) in series(curve, sizes).items()}
 
 
 def unexplained(curve: Curve, sizes: Sequence[Size]) -> list[str]:
     """The series that grow worse than linear without a reason beside the curve."""
     return [
         name
-        for name, found in fits(sizes).items()
+        for name, found in fits(curve, sizes).items()
         if found.verdict is Verdict.WORSE and name not in curve.reasons
     ]
 
@@ -58,7 +58,7 @@ def as_json(curve: Curve, sizes: Sequence[Size]) -> dict[str, object]:
                 "verdict": found.verdict.value,
                 "reason": curve.reasons.get(name) if found.verdict is Verdict.WORSE else None,
             }
-            for name, found in fits(sizes).items()
+            for name, found in fits(curve, sizes).items()
         },
     }
 
@@ -102,7 +102,7 @@ def section(curve: Curve, sizes: Sequence[Size], *, picture: str | None = None) 
 
 def reasons(curve: Curve, sizes: Sequence[Size]) -> Iterator[str]:
     """A line for each series that is worse than linear."""
-    for name, found in fits(sizes).items():
+    for name, found in fits(curve, sizes).items():
         if found.verdict is Verdict.WORSE:
             yield f"{_name(curve, name)}: {curve.reasons.get(name, _UNEXPLAINED)}."
 
@@ -119,7 +119,7 @@ def fits_table(curve: Curve, sizes: Sequence[Size]) -> str:
                 f"{found.end:.2f}",
                 f"**{found.verdict}**" if found.verdict is Verdict.WORSE else found.verdict.value,
             )
-            for name, found in fits(sizes).items()
+            for name, found in fits(curve, sizes).items()
         ],
         right=(1, 3),
     )
@@ -127,7 +127,7 @@ def fits_table(curve: Curve, sizes: Sequence[Size]) -> str:
 
 def numbers_table(curve: Curve, sizes: Sequence[Size]) -> str:
     """What was measured at each size."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in sizes:
         for name, asking in one.cases.items():
             cpu = asking.cpu_microseconds
@@ -145,7 +145,7 @@ def numbers_table(curve: Curve, sizes: Sequence[Size]) -> str:
                     f"{one.mebibytes:.0f}",
                 )
             )
-    head = (
+    head: tuple[str, ...] = (
         *(curve.grows, "request", "CPU, µs", "spread", "read units", "write units"),
         *("answer, bytes", "refused", "start to ready, s", "MiB after the load"),
     )
