@@ -269,7 +269,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--factor", metavar="N", type=_factor, default=10.0, help="how many times as much"
     )
     spike.add_argument(
-        "--svg", metavar="FILE", type=Path, help="where to leave the plot; a PNG of it is left beside it"
+        "--svg",
+        metavar="FILE",
+        type=Path,
+        help="where to leave the plot; a PNG of it is left beside it",
     )
     commands.add_parser("prices", parents=[common], help="prices and quotas with their pages")
     options = parser.parse_args(arguments)
