@@ -262,8 +262,9 @@ CURVES: Sequence[Curve] = (
         connections=lambda size: size,
         settings={"BULKHEAD_MAX_CONCURRENT_CALLS": "512"},
         may_refuse=True,
-        note="Each connection asks again as soon as it is answered. The bulkhead is set to 512 calls, so that all of them are served: its default of 50 would"
-        " refuse most of the largest numbers, which costs less than to serve them.",
+        note="Each connection asks again as soon as it is answered. The bulkhead is set to 512 calls: its"
+        " default of 50 would refuse most of the largest numbers, which costs less than to serve them."
+        " What is refused all the same had waited for longer than a call may take.",
     ),
     Curve(
         "body",

@@ -13,6 +13,7 @@ from html import escape
 
 _PANEL_WIDTH, _HEIGHT = 420, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 18, 58, 48
+_MOST_TICKS = 9
 _COLOURS = ("#15803d", "#1d4ed8", "#d97706", "#b91c1c")
 _GREY, _DARK = "#9ca3af", "#111827"
 
@@ -130,14 +131,17 @@ def _ticks(values: Sequence[float], logarithmic: bool) -> list[float]:
     least = min(values)
     first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
     decades = [10.0**n for n in range(first, max(last, first + 1) + 1)]
-    if len(decades) > 3:
-        return decades
-    # Few decades: the twos and fives as well, and no more room than what is shown needs.
     fine = sorted(factor * decade for factor in (1, 2, 5) for decade in decades)
-    low = max(tick for tick in fine if tick <= least * (1 + 1e-9))
-    shown = [tick for tick in fine if tick >= low]
-    ends = next((n for n, tick in enumerate(shown) if tick >= most * (1 - 1e-9)), len(shown) - 1)
-    return shown[: max(ends, 1) + 1]
+    shown = _between(fine, least, most)
+    return shown if len(shown) <= _MOST_TICKS else _between(decades, least, most)
+
+
+def _between(ticks: Sequence[float], least: float, most: float) -> list[float]:
+    """Those from the last one that is not above the least value to the first one that is not below the
+    greatest; two at least."""
+    first = max(n for n, tick in enumerate(ticks) if tick <= least * (1 + 1e-9))
+    last = min(n for n, tick in enumerate(ticks) if tick >= most * (1 - 1e-9))
+    return list(ticks[first : max(last, first + 1) + 1])
 
 
 def _round_up(value: float) -> float:

@@ -90,7 +90,7 @@ def section(curve: Curve, sizes: Sequence[Size], *, picture: str | None = None) 
     return "\n\n".join(
         part
         for part in (
-            f"![{curve.title}]({picture})" if picture else "",
+            picture_line(curve.title, picture) if picture else "",
             fits_table(curve, sizes),
             *(f"Worse than linear, {line}" for line in reasons(curve, sizes)),
             numbers_table(curve, sizes),
@@ -98,6 +98,11 @@ def section(curve: Curve, sizes: Sequence[Size], *, picture: str | None = None) 
         )
         if part
     )
+
+
+def picture_line(title: str, picture: str) -> str:
+    """The plot, and where it is as a PNG; `picture`: the SVG's name."""
+    return f"![{title}]({picture})\n\n[The plot as a PNG]({picture.removesuffix('.svg')}.png)"
 
 
 def reasons(curve: Curve, sizes: Sequence[Size]) -> Iterator[str]:
@@ -140,7 +145,7 @@ def numbers_table(curve: Curve, sizes: Sequence[Size]) -> str:
                     _units(asking.read_units),
                     _units(asking.write_units),
                     f"{asking.response_bytes:,}",
-                    f"{asking.refused / max(asking.requests, 1):.0%}" if asking.refused else "",
+                    f"{asking.refused / max(asking.requests, 1):.1%}" if asking.refused else "",
                     f"{one.ready_seconds:.2f}",
                     f"{one.mebibytes:.0f}",
                 )

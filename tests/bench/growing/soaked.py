@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from tests.bench.comparison.report import table
 from tests.bench.growing.fit import Drift, drift
 from tests.bench.growing.plot import Line, Panel, draw
+from tests.bench.growing.report import picture_line
 
 MEMORY_SHARE, DESCRIPTORS, P99_SHARE = 0.01, 1.0, 0.25
 WINDOW_SECONDS = 15.0
@@ -111,7 +112,7 @@ def section(soak: Soak, *, picture: str | None = None) -> str:
     most = max(memory.change + memory.half, 0.0) * 2**20 / max(judged, 1)
     bound = f"A request leaves {most:.2g} bytes behind at most, as the interval's upper end says."
     return "\n\n".join(
-        [*([f"![{soak.service}]({picture})"] if picture else []), said, found, bound]
+        [*([picture_line(soak.service, picture)] if picture else []), said, found, bound]
     )
 
 

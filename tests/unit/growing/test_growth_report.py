@@ -57,7 +57,8 @@ def sizes(of: Curve, *, power: float, refused: int = 0) -> list[Size]:
 def test_a_verdict_stands_beside_each_exponent() -> None:
     measured = sizes(curve(), power=0.5)
     text = report.section(curve(), measured, picture="growth-items.svg")
-    assert text.startswith("![A course grows](growth-items.svg)")
+    assert text.startswith("![A course grows](growth-items.svg)\n")
+    assert "(growth-items.png)" in text
     assert "| `GET /courses/{id}`, CPU | 0.50 | 0.50 to 0.50 | 0.50 | sub-linear |" in text
     assert "| memory after the load | 0.00 | 0.00 to 0.00 | 0.00 | sub-linear |" in text
     assert "Worse than linear" not in text
@@ -84,7 +85,7 @@ def test_what_was_refused_has_a_column() -> None:
     table = report.numbers_table(curve(), sizes(curve(), power=1, refused=25))
     head, _, first, *_ = table.splitlines()
     assert "| answer, bytes | refused |" in head
-    assert "| 1,234 | 25% |" in first
+    assert "| 1,234 | 25.0% |" in first
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
