@@ -44,6 +44,7 @@ from deploy.rightsizing._report import (
 )
 from deploy.rightsizing._scenarios import scenarios
 from deploy.rightsizing._spike import Course
+from libs.picture import write_picture
 
 COMMAND = "./pantsw run deploy/rightsizing/rightsizing.py"
 HERE = Path(__file__).parent
@@ -160,7 +161,7 @@ def _simulate(options: argparse.Namespace, inputs: Inputs) -> None:
     plan = make_plan(inputs)
     courses = list(scenarios(inputs, plan, options.service, options.factor))
     if options.svg is not None:
-        _write(options.svg, spike_plot(courses, options.service, options.factor))
+        _draw(options.svg, spike_plot(courses, options.service, options.factor))
     _show(options, simulate_sections(courses), {"courses": courses_document(courses)})
 
 
@@ -197,6 +198,15 @@ def _text_of(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+def _draw(path: Path, drawing: str) -> None:
+    if path.suffix == ".png":
+        raise InputError(f"{path}: name the .svg; the .png is written beside it")
+    try:
+        write_picture(path, drawing)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
 
@@ -258,7 +268,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     spike.add_argument(
         "--factor", metavar="N", type=_factor, default=10.0, help="how many times as much"
     )
-    spike.add_argument("--svg", metavar="FILE", type=Path, help="where to leave the plot")
+    spike.add_argument(
+        "--svg",
+        metavar="FILE",
+        type=Path,
+        help="where to leave the plot; a PNG of it is left beside it",
+    )
     commands.add_parser("prices", parents=[common], help="prices and quotas with their pages")
     options = parser.parse_args(arguments)
     if not 0 <= options.after_months <= 120:

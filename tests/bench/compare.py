@@ -24,21 +24,19 @@ import itertools
 import json
 import os
 import platform
-import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
+from deploy.rightsizing._inputs import InputError, read_capacity
 from libs.console import Progress, Terminal
+from libs.picture import write_picture
 from tests.bench.comparison import contestants, plot, report, stored
 from tests.bench.comparison.canned import fake_dynamodb
 from tests.bench.comparison.contestants import (
@@ -48,8 +46,11 @@ from tests.bench.comparison.contestants import (
     Running,
     World,
 )
+from tests.bench.comparison.document import renewed
+from tests.bench.comparison.ending import ToldToEndError, run
 from tests.bench.comparison.environments import ROOT, MissingPeerError
 from tests.bench.comparison.load import UnexpectedAnswerError, ask, fetch
+from tests.bench.comparison.pages import last_page
 from tests.bench.comparison.report import Measured, Process, Slices
 from tests.bench.comparison.stored import Asked
 from tests.bench.request_costs import machine
@@ -130,7 +131,7 @@ async def compare(extent: Extent, only: Sequence[str], told: Told) -> Measured:
             for case, asked in contestant.cases.items():
                 cases[case][contestant.name] = asked
             if contestant.name == DIRECTORY:
-                cases["page.deep"][DIRECTORY] = await _last_page(process, tokens[0])
+                cases["page.deep"][DIRECTORY] = await last_page(process.port, tokens[0])
                 first = await fetch(process.port, cases["page"][DIRECTORY].wire(tokens[0]))
                 world = World(few_port, many_port, daemon, len(_body(first)))
         await _require_the_same(cases, running, tokens[0])
@@ -189,19 +190,6 @@ async def _rounds(
             slices.p99_milliseconds.append(ordered[int(len(ordered) * 0.99)] * 1e3)
             slices.response_bytes = served.response_bytes // len(ordered)
     progress.end()
-
-
-async def _last_page(process: Running, token: str) -> Asked:
-    """The request of the last page of 50, found by going through all pages."""
-    path = "/courses?limit=100"
-    for _ in range(stored.MANY_COURSES // 100 + 1):
-        page = json.loads(_body(await fetch(process.port, Asked("GET", path).wire(token))))
-        if page["nextCursor"] is None:
-            break
-        path = f"/courses?limit={stored.PAGE}&cursor={page['nextCursor']}"
-        asked = Asked("GET", path)
-        path = path.replace(f"limit={stored.PAGE}", "limit=100")
-    return asked
 
 
 async def _require_the_same(
@@ -301,28 +289,9 @@ def _node_version() -> str:
 
 def _heartbeat_units() -> float | None:
     try:
-        kept = json.loads(_CAPACITY.read_text(encoding="utf-8"))
-        units: float = kept["operations"]["recordProgress"]["write"]["table"]
-    except (OSError, KeyError, ValueError):
+        return read_capacity(_CAPACITY).operations["recordProgress"].writes
+    except (InputError, KeyError):
         return None
-    return units
-
-
-def renewed(text: str, parts: Mapping[str, str]) -> str:
-    """The document with each part between its marks replaced."""
-    for name, content in parts.items():
-        mark = re.compile(rf"(<!-- compare {name} -->\n).*?(<!-- /compare {name} -->)", re.DOTALL)
-        if mark.search(text) is None:
-            raise ValueError(f"the document has no place for {name}")
-        text = mark.sub(lambda found, it=content: f"{found[1]}\n{it}\n\n{found[2]}", text)  # type: ignore[misc]
-    return text
-
-
-async def _until_told(measuring: Coroutine[object, object, Measured]) -> Measured:
-    """Who is told to end by SIGTERM leaves as little behind as one who is interrupted."""
-    task = asyncio.ensure_future(measuring)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -345,10 +314,9 @@ def main(arguments: Sequence[str]) -> int:
     told = Told()
     extent = QUICK if options.quick else FULL
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            measured = runner.run(_until_told(compare(extent, options.only, told)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        told.line("interrupted; everything that was started has been ended")
+        measured = run(compare(extent, options.only, told))
+    except ToldToEndError as ended:
+        told.line(str(ended))
         return 130
     except RuntimeError as error:
         told.line(f"compare: {error}")
@@ -364,8 +332,9 @@ def main(arguments: Sequence[str]) -> int:
             renewed(DOCUMENT.read_text(encoding="utf-8"), report.document(measured)),
             encoding="utf-8",
         )
-        PICTURE.write_text(plot.draw(measured), encoding="utf-8")
-        told.line(f"renewed {DOCUMENT.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
+        beside = write_picture(PICTURE, plot.draw(measured))
+        files = " and ".join(str(path.relative_to(ROOT)) for path in (DOCUMENT, PICTURE, beside))
+        told.line(f"renewed {files}")
     return 0
 
 

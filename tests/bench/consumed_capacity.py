@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import os
 import sys
 from collections import defaultdict
@@ -53,6 +52,7 @@ from services.course_catalog.storage.dynamodb import DynamoDBCourseRepository
 from services.progress_tracking import app as progress_tracking
 from services.progress_tracking.config import Config as ProgressConfig
 from services.progress_tracking.storage.dynamodb import DynamoDBProgressRepository
+from tests.bench.capacity_units import item_bytes, read_units, write_units
 from tests.bench.typical_traffic import (
     SHAPE,
     TABLES,
@@ -66,9 +66,6 @@ from tests.bench.typical_traffic import (
 from tests.unit.course_catalog.courses import instant
 
 CALLS = 40
-
-_READ_BYTES = 4096
-_WRITE_BYTES = 1024
 
 
 @dataclass
@@ -144,43 +141,18 @@ class Meter:
     ) -> None:
         self._consumed.calls += 1
         for group in groups:
-            steps = max(1, math.ceil(sum(map(item_bytes, group)) / _READ_BYTES))
-            self._consumed.read[place] += steps * (1.0 if consistent else 0.5)
+            self._consumed.read[place] += read_units(group, consistent=bool(consistent))
 
     async def _write(self, function: Any, params: Mapping[str, Any]) -> Mapping[str, Any]:
         self._consumed.calls += 1
         try:
             answer: Mapping[str, Any] = await function(**params)
         except ConditionFailed as failed:
-            stored = item_bytes(failed.item or {})
-            self._consumed.write["table"] += max(1, math.ceil(stored / _WRITE_BYTES))
+            self._consumed.write["table"] += write_units(failed.item or {})
             raise
         for one in consumed_capacity(answer, "write"):
             self._consumed.write[one.index or "table"] += one.units
         return answer
-
-
-def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
-    """The bytes that DynamoDB counts for an item in wire form."""
-    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
-
-
-def _value_bytes(value: Mapping[str, Any]) -> int:
-    ((kind, content),) = value.items()
-    match kind:
-        case "S":
-            return len(content.encode())
-        case "N":
-            return len(content) // 2 + 2
-        case "B":
-            return len(content)
-        case "SS" | "NS" | "BS":
-            return sum(_value_bytes({kind[0]: member}) for member in content)
-        case "L":
-            return 3 + sum(1 + _value_bytes(member) for member in content)
-        case "M":
-            return 3 + len(content) + item_bytes(content)
-    return 1  # BOOL and NULL
 
 
 @asynccontextmanager

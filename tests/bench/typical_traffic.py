@@ -174,20 +174,20 @@ async def _fill(clients: Clients) -> None:
             )
 
 
-def typical_course(number: int) -> Course:
-    """A published course of `ITEMS_PER_COURSE` items."""
-    items = tuple(
+def typical_course(number: int, *, items: int = ITEMS_PER_COURSE) -> Course:
+    """A published course of so many items."""
+    lessons = tuple(
         OutlineItem(
             f"crs-{number}-item-{position:02}",
             f"A lesson with a title of its own, {position}",
             ItemType.VIDEO,
             600,
         )
-        for position in range(ITEMS_PER_COURSE)
+        for position in range(items)
     )
     sections = tuple(
-        Section(f"section-{first // 12}", "A section", items[first : first + 12])
-        for first in range(0, ITEMS_PER_COURSE, 12)
+        Section(f"section-{first // 12}", "A section", lessons[first : first + 12])
+        for first in range(0, items, 12)
     )
     text = " ".join(f"word{number % 7}{position}" for position in range(DESCRIPTION_BYTES // 8))
     return published(

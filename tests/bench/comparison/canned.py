@@ -1,17 +1,20 @@
 """A fake DynamoDB of canned bytes, in a process of its own, far faster than anything measured.
 
 Owns the choice of an answer by operation and by a few bytes of the request's body. Serves the token
-issuer's keys and an empty queue, too, and swallows what is sent to the X-Ray daemon. It looks at nothing else: no
-signature, no expression.
+issuer's keys and an empty queue, too, and swallows what is sent to the X-Ray daemon. It looks at
+nothing else: no signature, no expression. What it has answered it counts, for who wants to weigh that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
+import re
 import signal
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +31,12 @@ class Canned:
     operation: str
     needle: bytes
     body: bytes
+
+
+_CONSISTENT = re.compile(rb'"ConsistentRead": ?true')
+
+GIVEN_PATH = "/given"
+"""Answers how often each answer was given: `[[operation, needle, consistent, times], ...]`."""
 
 
 @contextmanager
@@ -56,9 +65,13 @@ def _serve(ready: Connection, answers: Sequence[Canned], jwks: bytes, cores: set
     for canned in answers:
         table.setdefault(canned.operation.encode(), []).append((canned.needle, _http(canned.body)))
 
+    given: Counter[tuple[bytes, bytes, bool]] = Counter()
+
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Answers(table, _http(jwks)), "127.0.0.1", 0)
+        server = await loop.create_server(
+            lambda: _Answers(table, _http(jwks), given), "127.0.0.1", 0
+        )
         daemon, _ = await loop.create_datagram_endpoint(
             asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
         )
@@ -87,9 +100,15 @@ _NO_MESSAGES = _http(b"{}")
 class _Answers(asyncio.Protocol):
     """One request at a time on a connection, as all clients of DynamoDB send them."""
 
-    def __init__(self, table: dict[bytes, list[tuple[bytes, bytes]]], jwks: bytes) -> None:
+    def __init__(
+        self,
+        table: dict[bytes, list[tuple[bytes, bytes]]],
+        jwks: bytes,
+        given: Counter[tuple[bytes, bytes, bool]],
+    ) -> None:
         self._table = table
         self._jwks = jwks
+        self._given = given
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,12 +129,20 @@ class _Answers(asyncio.Protocol):
 
     def _answer(self, head: bytes, lines: bytes, body: bytes) -> bytes:
         if lines.startswith(b"get "):
-            return self._jwks
+            return self._counts() if lines.startswith(b"get /given ") else self._jwks
         if b"\nx-amz-target: amazonsqs.receivemessage" in lines:
             return _NO_MESSAGES
         begin = lines.find(b"dynamodb_20120810.") + 18
         operation = head[begin : head.find(b"\r\n", begin)]
         for needle, answer in self._table[operation]:
             if needle in body:
+                self._given[operation, needle, _CONSISTENT.search(body) is not None] += 1
                 return answer
         raise KeyError(operation)
+
+    def _counts(self) -> bytes:
+        counts = [
+            [operation.decode(), needle.decode(), consistent, times]
+            for (operation, needle, consistent), times in self._given.items()
+        ]
+        return _http(json.dumps(counts).encode())

@@ -92,9 +92,18 @@ def _aws(port: int) -> dict[str, str]:
     }
 
 
-def _service(
-    service: str, name: str, label: str, cases: Mapping[str, Asked], *, many: bool = False
+def lyceum_service(
+    service: str,
+    name: str,
+    label: str,
+    cases: Mapping[str, Asked],
+    *,
+    many: bool = False,
+    settings: Mapping[str, str] | None = None,
 ) -> Contestant:
+    """The service by its own entry point; `settings`: what differs from its defaults, without the
+    service's prefix."""
+
     def variables(world: World) -> dict[str, str]:
         port = world.many_dynamodb if many else world.dynamodb
         values = {
@@ -108,6 +117,7 @@ def _service(
         if service == "content_delivery":
             # Each request reads its item, as the peers do.
             values |= {"BUCKET": stored.BUCKET, "CACHE_SECONDS": "0"}
+        values |= settings or {}
         prefix = PREFIXES[service]
         return {
             **_aws(port),
@@ -148,7 +158,7 @@ def _fastify() -> Sequence[str]:
 
 
 CONTESTANTS: Sequence[Contestant] = (
-    _service(
+    lyceum_service(
         "course_catalog",
         "course_catalog",
         "Lyceum",
@@ -159,15 +169,15 @@ CONTESTANTS: Sequence[Contestant] = (
             ),
         },
     ),
-    _service(
+    lyceum_service(
         "course_catalog",
         DIRECTORY,
         "Lyceum",
         {"page": Asked("GET", f"/courses?limit={stored.PAGE}"), "page.deep": Asked("GET", "")},
         many=True,
     ),
-    _service("content_delivery", "content_delivery", "Lyceum", {"content": _CONTENT}),
-    _service(
+    lyceum_service("content_delivery", "content_delivery", "Lyceum", {"content": _CONTENT}),
+    lyceum_service(
         "progress_tracking",
         "progress_tracking",
         "Lyceum",
@@ -220,6 +230,11 @@ class Running:
         self.idle_mebibytes = 0.0
 
     @property
+    def process_id(self) -> int:
+        """For what the kernel tells of it."""
+        return self._process.pid
+
+    @property
     def cpu_seconds(self) -> float:
         """The time that it was on a core."""
         return cpu_seconds(self._process.pid)
@@ -269,7 +284,8 @@ async def started(
         if name == "PORT" or any(known.startswith(name.removesuffix("PORT")) for known in variables)
     }
     log = folder / f"{contestant.name}.log"
-    with log.open("wb") as lines:
+    # Appended to, so that who measures for long may cut it meanwhile.
+    with log.open("ab") as lines:
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -219,7 +219,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 def goals_table(measured: Measured) -> str:
     """The goals beside what was measured."""
     said = {None: "not measured", True: "**reached**", False: "not reached"}
-    return _table(
+    return table(
         ("path", "goal", "measured", ""),
         [
             (f"`{goal.path}`" if goal.path[0].isupper() else goal.path, goal.wanted,
@@ -259,7 +259,7 @@ def cases_table(measured: Measured) -> str:
                     f"{slices.response_bytes:,}",
                 )
             )
-    return _table(
+    return table(
         (
             *("request", "who", "CPU, µs", "spread", "x Lyceum", "p50, ms", "p99, ms"),
             "answer, bytes",
@@ -274,7 +274,7 @@ def processes_table(measured: Measured) -> str:
     names = {name: LABELS[name] for name in measured.processes}
     names |= {name: f"Lyceum, `{name}`" for name in SERVICES}
     names[DIRECTORY] = f"Lyceum, `course_catalog` of {measured.directory_courses:,} courses"
-    return _table(
+    return table(
         ("process", "start to ready, s", "MiB when ready", "MiB after the load"),
         [
             (
@@ -300,7 +300,7 @@ def parts_table(measured: Measured) -> str:
         "breaker.closed": "a closed breaker",
         "log.line": "a line of the access log",
     }
-    return _table(
+    return table(
         ("part", "CPU, µs", "spread"),
         [
             (names[name], f"{found['median']:.1f}", f"{found['least']:.1f} to {found['most']:.1f}")
@@ -332,7 +332,8 @@ def document(measured: Measured) -> dict[str, str]:
     }
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """A table of a document; `right`: the columns of numbers."""
     lines = [
         _row(head),
         _row(["---:" if column in right else "---" for column in range(len(head))]),

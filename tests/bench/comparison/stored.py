@@ -34,8 +34,8 @@ COURSE, CONTENT, BUCKET = "crs-7", "content-1", "bench-content"
 FEW_COURSES, MANY_COURSES = 12, 100_000
 PAGE = 50
 
-_BEGAN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-_HEARTBEAT_AT = _BEGAN + timedelta(hours=1)
+BEGAN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+HEARTBEAT_AT = BEGAN + timedelta(hours=1)
 # A Query ends at 1 MB.
 _COURSES_PER_QUERY = 700
 
@@ -80,7 +80,7 @@ def jwks() -> bytes:
 def heartbeat() -> Asked:
     """A player's "I am here"."""
     body = {
-        "occurredAt": format_timestamp(_HEARTBEAT_AT),
+        "occurredAt": format_timestamp(HEARTBEAT_AT),
         "deviceId": "phone-of-the-learner",
         "resume": {"contentId": f"{COURSE}-item-30", "positionSeconds": 217.5},
     }
@@ -94,45 +94,50 @@ def answers(courses: int) -> list[Canned]:
     ]
     content = replace(ready(CONTENT), object_key=f"content/{CONTENT}/master")
     return [
-        Canned("GetItem", b'"CourseCatalog"', _answer(Item=course_item(typical_course(7)))),
-        Canned("GetItem", b'"Content"', _answer(Item=marshal(encode(content)))),
-        Canned("Query", b'"change#', _items([])),
-        Canned("Query", b'"P#', _items(_content_rows())),
-        Canned("Query", f'"H#{COURSE}#c"'.encode(), _items(_head_rows(COURSE, _BEGAN))),
+        Canned("GetItem", b'"CourseCatalog"', answer(Item=course_item(typical_course(7)))),
+        Canned("GetItem", b'"Content"', answer(Item=marshal(encode(content)))),
+        Canned("Query", b'"change#', items_answer([])),
+        Canned("Query", b'"P#', items_answer(content_rows())),
+        Canned("Query", f'"H#{COURSE}#c"'.encode(), items_answer(head_rows(COURSE))),
         Canned(
             "Query",
             b'"H#~"',
-            _items(
+            items_answer(
                 [
                     row
                     for course in sorted(f"crs-{n}" for n in range(LEARNERS_COURSES))
-                    for row in _head_rows(course, _BEGAN)
+                    for row in head_rows(course)
                 ]
             ),
         ),
-        Canned("BatchGetItem", b"outline", _answer(Responses={"Progress": outlines})),
+        Canned("BatchGetItem", b"outline", answer(Responses={"Progress": outlines})),
         # All that is wanted of the row has come about.
-        Canned("UpdateItem", b"", _answer(Attributes=_head_rows(COURSE, _HEARTBEAT_AT)[1])),
-        *_listing(courses),
-        Canned("Query", b"", _items([])),
+        Canned("UpdateItem", b"", answer(Attributes=head_rows(COURSE, HEARTBEAT_AT)[1])),
+        *listing(courses),
+        Canned("Query", b"", items_answer([])),
     ]
 
 
-def _answer(**members: object) -> bytes:
+def answer(**members: object) -> bytes:
+    """The body of an answer."""
     capacity = {"CapacityUnits": 1.0, "Table": {"CapacityUnits": 1.0}, "TableName": "Bench"}
     consumed: object = [capacity] if "Responses" in members else capacity
     return json.dumps({**members, "ConsumedCapacity": consumed}, separators=(",", ":")).encode()
 
 
-def _items(items: Sequence[object], **members: object) -> bytes:
-    return _answer(Items=items, Count=len(items), ScannedCount=len(items), **members)
+def items_answer(items: Sequence[object], **members: object) -> bytes:
+    """The body of a Query's answer."""
+    return answer(Items=items, Count=len(items), ScannedCount=len(items), **members)
 
 
-def _head_rows(course: str, resumed_at: datetime) -> list[Any]:
+def head_rows(
+    course: str, resumed_at: datetime = BEGAN, *, completed_contents: int = COMPLETED
+) -> list[Any]:
+    """A learner's two rows of a course: what was completed, and where he is."""
     items = f"{course}-item-"
     completed = frozenset(
-        progress.completion_member(f"{items}{n:02}", _BEGAN + timedelta(minutes=n))
-        for n in range(COMPLETED)
+        progress.completion_member(f"{items}{n:02}", BEGAN + timedelta(minutes=n))
+        for n in range(completed_contents)
     )
     common = {"userId": "learner", "attempt": 1}
     return [
@@ -140,9 +145,9 @@ def _head_rows(course: str, resumed_at: datetime) -> list[Any]:
             {
                 **common,
                 "sk": f"H#{course}#c",
-                "startedAt": format_timestamp(_BEGAN),
+                "startedAt": format_timestamp(BEGAN),
                 "completed": completed,
-                "updatedAt": format_timestamp(_BEGAN),
+                "updatedAt": format_timestamp(BEGAN),
             }
         ),
         marshal(
@@ -159,25 +164,26 @@ def _head_rows(course: str, resumed_at: datetime) -> list[Any]:
     ]
 
 
-def _content_rows() -> list[Any]:
+def content_rows(course: str = COURSE, count: int = CONTENT_ROWS) -> list[Any]:
+    """A learner's rows of a course's contents, none of them newer than the heartbeat."""
     return [
         marshal(
             {
                 "userId": "learner",
-                "sk": f"P#{COURSE}#{COURSE}-item-{n:02}",
+                "sk": f"P#{course}#{course}-item-{n:02}",
                 "attempt": 1,
                 "fraction": 1.0,
-                "occurredAt": format_timestamp(_BEGAN + timedelta(minutes=n)),
+                "occurredAt": format_timestamp(BEGAN + timedelta(minutes=n % 50)),
                 "deviceId": "phone-of-the-learner",
                 "positionSeconds": 600.0,
-                "updatedAt": format_timestamp(_BEGAN + timedelta(minutes=n)),
+                "updatedAt": format_timestamp(BEGAN + timedelta(minutes=n % 50)),
             }
         )
-        for n in range(CONTENT_ROWS)
+        for n in range(count)
     ]
 
 
-def _listing(courses: int) -> Iterator[Canned]:
+def listing(courses: int) -> Iterator[Canned]:
     """The published courses as the index `byStatus` gives them, page after page."""
     source = random.Random(7)
     vocabulary = [f"{source.choice('bcdfghklmnprst')}word{n:x}" for n in range(20_000)]
@@ -196,7 +202,7 @@ def _listing(courses: int) -> Iterator[Canned]:
             needle = (
                 f'"{_mark_text(shard, place)}"' if place else f'"{status_shard(_PUBLISHED, shard)}"'
             )
-            yield Canned("Query", needle.encode(), _items(pages[place], **more))
+            yield Canned("Query", needle.encode(), items_answer(pages[place], **more))
 
 
 _PUBLISHED = typical_course(0).status

@@ -14,6 +14,7 @@ import pytest
 from tests.bench import compare
 from tests.bench.comparison import plot, report
 from tests.bench.comparison.contestants import CASES, CONTESTANTS
+from tests.bench.comparison.document import renewed
 from tests.bench.comparison.report import Measured, Process, Slices
 from tests.integration.service_process import python_path
 
@@ -106,10 +107,10 @@ def test_goals_stand_beside_what_was_measured() -> None:
 def test_the_document_has_a_place_for_every_part() -> None:
     made = measured()
     text = compare.DOCUMENT.read_text(encoding="utf-8")
-    once = compare.renewed(text, report.document(made))
-    assert compare.renewed(once, report.document(made)) == once
+    once = renewed(text, report.document(made))
+    assert renewed(once, report.document(made)) == once
     with pytest.raises(ValueError, match="no place for goals"):
-        compare.renewed("", report.document(made))
+        renewed("", report.document(made))
 
 
 def test_the_plot_has_a_bar_for_everybody() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from libs.aws import ConditionFailed, DynamoDB
 from services.course_catalog.storage.items import course_item, item_size
-from tests.bench.consumed_capacity import Meter, item_bytes
+from tests.bench.capacity_units import item_bytes
+from tests.bench.consumed_capacity import Meter
 from tests.bench.typical_traffic import typical_course
 
 SMALL = {"id": {"S": "x" * 98}}  # 100 bytes

@@ -62,6 +62,7 @@ def test_what_is_unknown_is_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
         ["plan", "--price", "nat.gb=-1"],
         ["plan", "--quota", "nonsense=1"],
         ["simulate", "--svg", "no/such/folder/x.svg"],
+        ["simulate", "--svg", "x.png"],
         ["scale", "--into", "missing.md"],
     ],
 )
@@ -111,6 +112,7 @@ def test_a_plot_is_a_picture_of_every_case(
         assert case["name"] in words
     lines = [one for one in root.iter() if one.tag.endswith("polyline")]
     assert len(lines) == 5 * len(cases)
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     # Nothing is drawn outside the picture.
     width, height = (float(root.attrib[name]) for name in ("width", "height"))
     for line in lines:

@@ -1,0 +1,175 @@
+"""What a soak shows: the samples of a service, and whether anything drifts.
+
+Owns the rules and their words. Measures nothing.
+
+What is flat: over the run's time, after the first fifth, even the upper end of the slope's 95 %
+interval adds no more than 1 % to the memory, one file descriptor, and a quarter to the p99.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.bench.comparison.report import table
+from tests.bench.growing.fit import Drift, drift
+from tests.bench.growing.plot import Line, Panel, draw
+from tests.bench.growing.report import picture_line
+
+MEMORY_SHARE, DESCRIPTORS, P99_SHARE = 0.01, 1.0, 0.25
+WINDOW_SECONDS = 15.0
+LEAST_WINDOWS = 8
+"""A run shorter than two minutes has shorter windows, so that there is something to fit."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window's end. `at`: seconds since the beginning."""
+
+    at: float
+    resident_mebibytes: float
+    unique_mebibytes: float
+    descriptors: int
+    p99_milliseconds: float
+    requests: int
+    cpu_share: float
+
+
+@dataclass
+class Soak:
+    """A service's run. `capacity`: the requests a second of one process when nothing waits for it;
+    `rate`: those that were offered."""
+
+    service: str
+    capacity: float
+    capacity_share: float
+    """Of the core, while the capacity was measured."""
+    rate: float
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+        return sum(sample.requests for sample in self.samples)
+
+
+def window_seconds(minutes: float) -> float:
+    """How long a window is, of a run of so many minutes."""
+    return min(WINDOW_SECONDS, minutes * 60 / LEAST_WINDOWS)
+
+
+def drifts(soak: Soak) -> Mapping[str, Drift]:
+    """What was looked at, by its name."""
+    times = [sample.at for sample in soak.samples]
+
+    def of(
+        values: Sequence[float], *, share: float | None = None, limit: float | None = None
+    ) -> Drift:
+        return drift(times, values, share=share, limit=limit)
+
+    samples = soak.samples
+    return {
+        "resident memory, MiB": of(
+            [sample.resident_mebibytes for sample in samples], share=MEMORY_SHARE
+        ),
+        "memory of its own (USS), MiB": of(
+            [sample.unique_mebibytes for sample in samples], share=MEMORY_SHARE
+        ),
+        "file descriptors": of(
+            [float(sample.descriptors) for sample in samples], limit=DESCRIPTORS
+        ),
+        "p99, ms": of([sample.p99_milliseconds for sample in samples], share=P99_SHARE),
+    }  # fmt: skip
+
+
+def section(soak: Soak, *, picture: str | None = None) -> str:
+    """The service as it stands in a document."""
+    share = statistics.fmean(sample.cpu_share for sample in soak.samples)
+    minutes = soak.samples[-1].at / 60
+    said = (
+        f"{minutes:.3g} minutes at {soak.rate:,.0f} requests a second, {soak.rate / soak.capacity:.0%}"
+        f" of the {soak.capacity:,.0f} that one process answers (it then has {soak.capacity_share:.0%}"
+        f" of its core, and {share:.0%} during the soak): {soak.requests:,} requests."
+    )
+    found = table(
+        ("what", "mean", "change over the run", "95 %", "flat up to", ""),
+        [
+            (
+                name,
+                f"{one.mean:,.2f}",
+                f"{one.change:+.2f}",
+                f"{one.change - one.half:+.2f} to {one.change + one.half:+.2f}",
+                f"{one.limit:+.2f}",
+                one.verdict.value if one.verdict == "flat" else f"**{one.verdict.value}**",
+            )
+            for name, one in drifts(soak).items()
+        ],
+        right=(1, 2, 4),
+    )
+    memory = drifts(soak)["memory of its own (USS), MiB"]
+    judged = sum(sample.requests for sample in soak.samples) * (1 - 0.2)
+    most = max(memory.change + memory.half, 0.0) * 2**20 / max(judged, 1)
+    bound = f"A request leaves {most:.2g} bytes behind at most, as the interval's upper end says."
+    return "\n\n".join(
+        [*([picture_line(soak.service, picture)] if picture else []), said, found, bound]
+    )
+
+
+def plot(soak: Soak) -> str:
+    """Memory, descriptors and p99 over the run."""
+
+    def line(label: str, values: Sequence[float]) -> Line:
+        return Line(
+            label,
+            [
+                (sample.at / 60, value, value, value)
+                for sample, value in zip(soak.samples, values, strict=True)
+            ],
+        )
+
+    samples = soak.samples
+    resident = line("resident", [sample.resident_mebibytes for sample in samples])
+    unique = line("of its own (USS)", [sample.unique_mebibytes for sample in samples])
+    descriptors = line("open", [float(sample.descriptors) for sample in samples])
+    late = line("since the request was due", [sample.p99_milliseconds for sample in samples])
+    return draw(
+        f"{soak.service} at {soak.rate / soak.capacity:.0%} of what one process answers",
+        [
+            Panel("Memory, MiB", "minutes", [resident, unique], logarithmic=False),
+            Panel("File descriptors", "minutes", [descriptors], logarithmic=False),
+            Panel("p99, ms", "minutes", [late], logarithmic=False),
+        ],
+    )
+
+
+def as_json(soak: Soak) -> dict[str, object]:
+    """The run as plain values."""
+    return {
+        "capacityPerSecond": round(soak.capacity, 1),
+        "capacityCoreShare": round(soak.capacity_share, 3),
+        "offeredPerSecond": round(soak.rate, 1),
+        "requests": soak.requests,
+        "samples": [
+            {
+                "atSeconds": round(sample.at, 1),
+                "residentMebibytes": sample.resident_mebibytes,
+                "uniqueMebibytes": sample.unique_mebibytes,
+                "descriptors": sample.descriptors,
+                "p99Milliseconds": round(sample.p99_milliseconds, 2),
+                "requests": sample.requests,
+                "coreShare": round(sample.cpu_share, 3),
+            }
+            for sample in soak.samples
+        ],
+        "drifts": {
+            name: {
+                "mean": round(one.mean, 3),
+                "change": round(one.change, 3),
+                "half95": round(one.half, 3),
+                "limit": round(one.limit, 3),
+                "verdict": one.verdict.value,
+            }
+            for name, one in drifts(soak).items()
+        },
+    }

@@ -1,0 +1,334 @@
+"""Ten minutes at 70 % of what one process answers: do memory, file descriptors and p99 stay as they are?
+
+Each service in turn, by its own entry point, over a fake DynamoDB that answers canned rows. In turn and
+not together, because 70 % is then of a whole core: three that share one would be at a quarter of their
+capacity each, and each one's p99 would be made by the two others.
+
+First the capacity is measured: requests that follow each other as fast as they are answered. Then 70 %
+of that is offered at even intervals, whether or not answers come; a latency begins when a request is
+due. Each 15 seconds memory, descriptors and p99 are sampled. Flat is what rises, with the upper end of
+the slope's 95 % interval and after the first fifth of the run, by no more than 1 % (memory), one (file
+descriptors), a quarter (p99).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from libs.console import Terminal
+from tests.bench.comparison import contestants, stored
+from tests.bench.comparison.canned import fake_dynamodb
+from tests.bench.comparison.contestants import Running, World, lyceum_service
+from tests.bench.comparison.ending import ToldToEndError, run
+from tests.bench.comparison.load import UnexpectedAnswerError, ask, offer
+from tests.bench.comparison.stored import COURSE, Asked
+from tests.bench.growing import soaked, terminal
+from tests.bench.growing.fit import Stays
+from tests.bench.growing.soaked import Sample, Soak, drifts, window_seconds
+from tests.bench.request_costs import machine, mebibytes
+
+COMMAND = "./pantsw run tests/bench/soak.py"
+BY = "soak"
+SHARE = 0.7
+CONNECTIONS = 32
+SATURATING = 8
+CAPACITY_SECONDS = 5.0
+"""At most; a shorter run takes a shorter look."""
+START_SECONDS = 3.0
+LEAST_MINUTES, MOST_MINUTES = 0.05, 1_440.0
+
+_EXAMPLES = f"""examples:
+  {COMMAND} -- --into docs/performance-growth.md
+        every service in turn, ten minutes each, into the document with the plots beside it
+  {COMMAND} -- --only progress_tracking --minutes 60
+        one service for an hour
+  {COMMAND} -- --minutes 0.2 --json
+        a look, for programs; far too short for a verdict
+
+exit codes: 0 all flat; 1 something is not, or a service failed; 2 called wrongly; 130 interrupted
+"""
+
+MIXES: Mapping[str, Sequence[Asked]] = {
+    "course_catalog": (
+        Asked("GET", f"/courses?limit={stored.PAGE}"),
+        Asked("GET", f"/courses/{COURSE}"),
+    ),
+    "content_delivery": (Asked("GET", f"/content/{stored.CONTENT}"),),
+    "progress_tracking": (
+        stored.heartbeat(),
+        Asked("GET", f"/progress/me/{COURSE}"),
+        stored.heartbeat(),
+        Asked("GET", "/progress/me"),
+    ),
+}
+"""What each is asked, in turns."""
+
+
+def seconds_of(minutes: float) -> float:
+    """About how long a service takes, for the estimate of the end."""
+    return START_SECONDS + _capacity_seconds(minutes) + minutes * 60
+
+
+def _capacity_seconds(minutes: float) -> float:
+    return min(CAPACITY_SECONDS, minutes * 60 / 4)
+
+
+async def soak(
+    service: str,
+    minutes: float,
+    *,
+    folder: Path,
+    advance: Callable[[float], None],
+    doing: Callable[[str], None],
+) -> Soak:
+    """One service's run. Raises RuntimeError."""
+    available = sorted(os.sched_getaffinity(0))
+    theirs, ours = {available[0]}, {available[-1]}
+    requests = [
+        asked.wire(token) for token in stored.tokens() for asked in MIXES[service]
+    ]  # fmt: skip
+    async with AsyncExitStack() as stack:
+        os.sched_setaffinity(0, ours)
+        stack.callback(os.sched_setaffinity, 0, set(available))
+        doing(f"{service}: starting")
+        port, daemon = stack.enter_context(
+            fake_dynamodb(stored.answers(stored.FEW_COURSES), jwks=stored.jwks(), cores=ours)
+        )
+        process = await stack.enter_async_context(
+            contestants.started(
+                lyceum_service(service, service, "Lyceum", {}),
+                World(port, port, daemon, page_bytes=0),
+                cores=theirs,
+                folder=folder,
+            )
+        )
+        advance(START_SECONDS)
+        try:
+            doing(f"{service}: its capacity")
+            found = await _capacity(service, process, requests, _capacity_seconds(minutes))
+            advance(_capacity_seconds(minutes))
+            doing(f"{service}: {found.rate:,.0f} requests a second")
+            await _offered(process, requests, found, minutes, advance)
+        except (UnexpectedAnswerError, TimeoutError, OSError) as error:
+            lines = process.log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+            raise RuntimeError(f"{service}: {error}\n{lines}") from error
+    return found
+
+
+async def _capacity(
+    service: str, process: Running, requests: Sequence[bytes], seconds: float
+) -> Soak:
+    """Where nothing waits for it: what comes first warms up."""
+    for is_kept in (False, True):
+        began, before = time.perf_counter(), process.cpu_seconds
+        served = await ask(
+            process.port,
+            requests,
+            status=200,
+            connections=SATURATING,
+            seconds=seconds * (0.8 if is_kept else 0.2),
+        )
+        took, spent = time.perf_counter() - began, process.cpu_seconds - before
+    rate = len(served.seconds) / took
+    return Soak(service, capacity=rate, capacity_share=spent / took, rate=SHARE * rate)
+
+
+async def _offered(
+    process: Running,
+    requests: Sequence[bytes],
+    found: Soak,
+    minutes: float,
+    advance: Callable[[float], None],
+) -> None:
+    window = window_seconds(minutes)
+    answered: list[float] = []
+    began = time.perf_counter()
+
+    async def sample() -> None:
+        since, spent = began, process.cpu_seconds
+        while True:
+            await asyncio.sleep(max(0.0, since + window - time.perf_counter()))
+            if not answered:
+                raise TimeoutError(f"no answer in {window:g} s")
+            now, cpu = time.perf_counter(), process.cpu_seconds
+            ordered = sorted(answered)
+            answered.clear()
+            found.samples.append(
+                Sample(
+                    at=now - began,
+                    resident_mebibytes=mebibytes(process.process_id)["now"],
+                    unique_mebibytes=unique_mebibytes(process.process_id),
+                    descriptors=len(os.listdir(f"/proc/{process.process_id}/fd")),
+                    p99_milliseconds=ordered[int(len(ordered) * 0.99)] * 1e3,
+                    requests=len(ordered),
+                    cpu_share=(cpu - spent) / (now - since),
+                )
+            )
+            # One line a request: of ten minutes they would fill the folder.
+            os.truncate(process.log, 0)
+            advance(now - since)
+            since, spent = now, cpu
+
+    sampling = asyncio.create_task(sample())
+    # A little longer, so that the last window is whole.
+    offering = asyncio.create_task(
+        offer(
+            process.port,
+            requests,
+            status=200,
+            rate=found.rate,
+            connections=CONNECTIONS,
+            seconds=minutes * 60 + window / 4,
+            told=answered.append,
+        )
+    )
+    try:
+        done, _ = await asyncio.wait({sampling, offering}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (sampling, offering):
+            task.cancel()
+        await asyncio.gather(sampling, offering, return_exceptions=True)
+
+
+def unique_mebibytes(process_id: int) -> float:
+    """The memory that would be free if the process ended (USS; proc(5), smaps_rollup)."""
+    lines = Path(f"/proc/{process_id}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    kibibytes = sum(
+        int(line.split()[1])
+        for line in lines
+        if line.startswith(("Private_Clean:", "Private_Dirty:"))
+    )
+    return round(kibibytes / 1024, 2)
+
+
+async def soaked_all(services: Sequence[str], minutes: float, told: Terminal) -> dict[str, Soak]:
+    """Each service's run, in turn. Raises RuntimeError."""
+    shown = terminal.progress(told, seconds_of(minutes) * len(services))
+    found = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="lyceum-soak-") as folder:
+            for service in services:
+                found[service] = await soak(
+                    service,
+                    minutes,
+                    folder=Path(folder),
+                    advance=shown.advance,
+                    doing=shown.doing,
+                )
+    finally:
+        shown.end()
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; gives its exit code."""
+    options = _parse(arguments)
+    told = Terminal(sys.stderr)
+    services = [service for service in MIXES if not options.only or service in options.only]
+    document: Path | None = options.into
+    try:
+        if document is not None:
+            terminal.require_places(document, services, by=BY)
+        found = run(soaked_all(services, options.minutes, told))
+        names = {
+            service: None if document is None else _picture(document, service).name
+            for service in services
+        }
+        texts = {
+            service: soaked.section(found[service], picture=names[service])
+            for service in services
+        }  # fmt: skip
+        if document is not None:
+            pictures = {f"soak-{service}": soaked.plot(found[service]) for service in services}
+            for path in terminal.write(document, texts, pictures, by=BY):
+                told.line(f"wrote {path}")
+    except terminal.DocumentError as error:
+        told.line(f"soak: {error}")
+        return 2
+    except ToldToEndError as ended:
+        told.line(f"soak: {ended}")
+        return 130
+    except RuntimeError as error:
+        told.line(f"soak: {error}")
+        return 1
+    if options.json:
+        report = {
+            "version": 1,
+            "by": "tests/bench/soak.py",
+            "machine": machine(),
+            "minutes": options.minutes,
+            "services": {service: soaked.as_json(found[service]) for service in services},
+        }
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    elif document is None:
+        for service, text in texts.items():
+            sys.stdout.write(f"\n{service}\n\n{text}\n")
+    moved = [
+        f"{service}, {name}: {one.verdict}"
+        for service in services
+        for name, one in drifts(found[service]).items()
+        if one.verdict is not Stays.FLAT
+    ]
+    for line in moved:
+        told.line(f"soak: {line}")
+    return 1 if moved else 0
+
+
+def _picture(document: Path, service: str) -> Path:
+    return terminal.picture_of(document, f"soak-{service}")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = terminal.Parser(
+        prog="soak",
+        usage=f"{COMMAND} -- [options]",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--minutes", metavar="N", type=_minutes, default=10.0, help="of each service (10)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    parser.add_argument(
+        "--only",
+        metavar="SERVICE",
+        action="append",
+        choices=list(MIXES),
+        default=[],
+        help=f"only this service; may be repeated. One of {', '.join(MIXES)}",
+    )
+    parser.add_argument(
+        "--into", metavar="FILE", type=Path, help="renew these services' parts of a document"
+    )
+    options = parser.parse_args(arguments)
+    if options.into is not None and options.minutes < 10:
+        parser.error("less than ten minutes are too little to be kept: --into takes full runs")
+    return options
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = float("nan")
+    if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from {LEAST_MINUTES:g} to {MOST_MINUTES:g}"
+        )
+    return minutes
+
+
+if __name__ == "__main__":
+    sys.exit(main())
