@@ -6,6 +6,8 @@ Knows no key, no table's content and nobody's credentials.
 """
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -39,15 +41,21 @@ def policy_document(
     folder = REPOSITORY_ROOT / "services" / service
     statements: list[dict[str, Any]] = []
     for path in (folder / "policy.json", *sorted(folder.glob("*/policy.json"))):
-        text = path.read_text(encoding="utf-8")
-        for name, arn in arns.items():
-            text = text.replace(f"${{{name}}}", arn)
-        statements += json.loads(text)["Statement"]
+        statements += filled_statements(path, arns)
     for statement in statements:
         actions = statement["Action"]
         if isinstance(actions, list):
             actions += [f"{action}Batch" for action in _BATCHED if action in actions]
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def filled_statements(path: Path, arns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The statements of a policy document with these names filled in."""
+    text = path.read_text(encoding="utf-8")
+    for name, arn in arns.items():
+        text = text.replace(f"${{{name}}}", arn)
+    statements: list[dict[str, Any]] = json.loads(text)["Statement"]
+    return statements
 
 
 async def ensure_role(

@@ -46,6 +46,15 @@ from deploy.local._environment import (
 from deploy.local._errors import PlatformError, reason_of
 from deploy.local._follow import follow
 from deploy.local._gateway import Target, write_configuration
+from deploy.local._monolith import (
+    MONOLITH,
+    SERVICE_VARIABLES,
+    MonolithTables,
+    has_monolith,
+    monolith_program,
+    provision_monolith,
+    seed_arguments,
+)
 from deploy.local._ports import local_url, port_of, receive, reserve
 from deploy.local._processes import Processes
 from deploy.local._provision import (
@@ -57,7 +66,7 @@ from deploy.local._provision import (
     access_token,
     provision,
 )
-from deploy.local._report import Console, Journey, Ready, User
+from deploy.local._report import Console, Journey, MonolithAddress, Ready, User
 from deploy.local._samples import read_samples, samples_digest
 from deploy.local._services import (
     CONSUMER,
@@ -87,6 +96,8 @@ class Options:
         canaries: for a service, a second target of its traffic.
         containers: how the services run as containers; None, and they are processes.
         cors_origins: web origins that may call the services and play content, besides the gateway's.
+        monolith_items: how many items the monolith's table is filled with; None, and there is no
+            monolith.
         tracing_daemon: ``host:port`` that takes X-Ray segments in the place of our receiver.
         verbose: the processes' logs go to the console too.
     """
@@ -96,6 +107,7 @@ class Options:
     cors_origins: Sequence[str]
     tracing_daemon: str | None
     verbose: bool
+    monolith_items: int | None = None
 
 
 class Platform:
@@ -123,6 +135,7 @@ class Platform:
         self._stack = AsyncExitStack()
         self._grants: dict[str, ServiceGrant] = {}
         self._replaying: asyncio.Task[None] | None = None
+        self._loading: asyncio.subprocess.Process | None = None
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Starts, says so, and stops when ``stop`` is set.
@@ -133,7 +146,9 @@ class Platform:
         self._console.expect(Durations(self._folder.durations))
         async with self._console.waiting(), self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
-            self._ports = {name: self._stack.enter_context(reserve()) for name in (_AWS, *SERVICES)}
+            monolith = () if self._options.monolith_items is None else (MONOLITH,)
+            names = (_AWS, *SERVICES, *monolith)
+            self._ports = {name: self._stack.enter_context(reserve()) for name in names}
             await remove_leftovers(self._folder, self._console)
             self._runner = await self._chosen_runner()
             try:
@@ -203,6 +218,7 @@ class Platform:
             await asyncio.wait([self._replaying])
         await self._supervisor.stop_restarting()
         clean = await self._stop_program(_GATEWAY)
+        clean = await self._stop_program(MONOLITH) and clean
         clean = await self._runner.stop() and clean
         clean = await self._stop_program(_TRACES) and clean
         return await self._stop_program(_AWS) and clean
@@ -232,7 +248,8 @@ class Platform:
             environment=embedded_aws_variables(),
             ready=self._aws_is_ready,
             inherited=[self._claim.descriptor],
-            stop_seconds=30,
+            # All that was written in years takes longer to be saved.
+            stop_seconds=30 if self._options.monolith_items is None else 180,
             # It writes its state, as at any other end.
             death_signal=signal.SIGTERM,
             restarted=self._begin_again,
@@ -290,13 +307,25 @@ class Platform:
                 self._resources = await provision(
                     self._aws, state=self._folder.root, cors_origins=self._origins()
                 )
+                await self._provision_monolith()
             except (BotoCoreError, ClientError, FileNotFoundError) as error:
                 raise PlatformError(f"the embedded AWS could not be set up: {error}") from error
+
+    async def _provision_monolith(self) -> None:
+        self._monolith: MonolithTables | None = None
+        if self._options.monolith_items is not None:
+            self._monolith, self._resources = await provision_monolith(self._aws, self._resources)
+        elif await has_monolith(self._aws):
+            raise PlatformError(
+                "this state is of a platform with a monolith: --monolith goes on with it, --state"
+                " names another folder, --fresh forgets it"
+            )
 
     async def _begin_again(self) -> None:
         """After a death of the embedded AWS: what was not saved has to be made again, and the
         credentials and the user pool that the services know may be gone."""
         self._folder.samples.unlink(missing_ok=True)
+        await self._supervisor.stop(MONOLITH)
         await self._runner.stop()
         await self._provision()
         self._credentials.forget()
@@ -328,7 +357,11 @@ class Platform:
         await self._runner.begin(self._aws, self._resources)
         group.create_task(self._start_service(CONSUMER))
         # First, so that the services find the courses when they start.
-        await self._load_samples()
+        if self._monolith is None:
+            await self._load_samples()
+        else:
+            await self._fill_monolith(self._monolith)
+            group.create_task(self._start_monolith(self._monolith))
         for service in SERVICES:
             group.create_task(self._start_service(service))
         group.create_task(self._outlines_arrive())
@@ -343,11 +376,50 @@ class Platform:
         provisioned = {
             **self._resources.service_variables(service),
             **credential_variables(self._credentials_url, service, self._grants[service]),
+            **(SERVICE_VARIABLES.get(name, {}) if self._monolith is not None else {}),
         }
         await self._runner.start(name, settings, provisioned)
 
+    async def _start_monolith(self, tables: MonolithTables) -> None:
+        settings = ServiceSettings(
+            cursor_secret=self._claim.cursor_secret(MONOLITH),
+            cors_origins=self._origins(),
+            tracing_daemon=self._tracing_daemon,
+        )
+        program = monolith_program(
+            settings,
+            tables,
+            self._resources,
+            credential_variables(self._credentials_url, MONOLITH, self._grants[MONOLITH]),
+            self._session,
+            port=port_of(self._ports[MONOLITH]),
+        )
+        with self._console.step(MONOLITH):
+            await self._first_start(program)
+
+    async def _fill_monolith(self, tables: MonolithTables) -> None:
+        assert self._options.monolith_items is not None
+        # Outlines are the monolith's own until the catalog has moved.
+        self._loading, self._outlines_arrived = None, True
+        learners = [self._resources.user_subjects[user] for user in ("learner-a", "learner-b")]
+        with self._console.step(f"the monolith's {self._options.monolith_items:,} items"):
+            process = await self._run_as_administrator(
+                *seed_arguments(tables, self._resources, self._options.monolith_items, learners)
+            )
+            self._stack.callback(_kill, process)
+            assert process.stdout is not None
+            if not await process.stdout.readline():
+                raise await self._failed(process, "the monolith's table could not be filled")
+            await process.wait()
+
+    async def _gateway_targets(self) -> Mapping[str, str]:
+        """Where each service's requests go: before a migration all to the monolith."""
+        if self._options.monolith_items is None:
+            return await self._runner.urls()
+        return dict.fromkeys(SERVICES, local_url(self._ports[MONOLITH]))
+
     async def _start_gateway(self) -> None:
-        urls = await self._runner.urls()
+        urls = await self._gateway_targets()
         write_configuration(
             self._folder.gateway,
             {
@@ -376,8 +448,7 @@ class Platform:
         return [stable, canary] if canary else [stable]
 
     async def _load_samples(self) -> None:
-        self._loading: asyncio.subprocess.Process | None = None
-        self._outlines_arrived = False
+        self._loading, self._outlines_arrived = None, False
         digest = await asyncio.to_thread(samples_digest)
         if self._folder.samples.exists() and self._folder.samples.read_text() == digest:
             return
@@ -483,6 +554,7 @@ class Platform:
             journey=_journey(),
             tracing_daemon=self._options.tracing_daemon,
             cluster=self._runner.address,
+            monolith=self._monolith_address(),
         )
         for user, token in tokens.items():
             self._folder.write_header(user, token.token)
@@ -494,6 +566,15 @@ class Platform:
         write_private(self._folder.session, session)
         write_private(self._folder.platform, ready.document())
         return ready
+
+    def _monolith_address(self) -> MonolithAddress | None:
+        if self._monolith is None:
+            return None
+        return MonolithAddress(
+            local_url(self._ports[MONOLITH]),
+            self._monolith.named(self._resources),
+            self._resources.outline_queue_url,
+        )
 
     def _origins(self) -> list[str]:
         port = port_of(self._listener)

@@ -63,6 +63,16 @@ class ClusterAddress:
 
 
 @dataclass(frozen=True)
+class MonolithAddress:
+    """Where the monolith answers, the tables of a migration by the names that its commands know, and
+    the queue by which progress learns outlines."""
+
+    url: str
+    tables: Mapping[str, str]
+    outline_queue_url: str
+
+
+@dataclass(frozen=True)
 class Ready:
     """A platform that is ready."""
 
@@ -76,15 +86,24 @@ class Ready:
     journey: Journey | None
     tracing_daemon: str | None = None
     cluster: ClusterAddress | None = None
+    monolith: MonolithAddress | None = None
 
     def document(self) -> dict[str, object]:
         """What ``--json`` prints and ``platform.json`` holds."""
-        cluster = self.cluster
+        cluster, monolith = self.cluster, self.monolith
+        of_monolith: dict[str, object] = {}
+        if monolith is not None:
+            of_monolith = {
+                "monolith": monolith.url,
+                "tables": dict(monolith.tables),
+                "outlineQueue": monolith.outline_queue_url,
+            }
         return {
             "gateway": self.gateway,
             "services": dict(self.services),
             "aws": self.aws,
             **({"registry": cluster.registry, "cluster": cluster.name} if cluster else {}),
+            **of_monolith,
             "users": {
                 name: {"sub": user.subject, "accessToken": user.access_token}
                 for name, user in self.users.items()
@@ -226,7 +245,13 @@ class Console:
             self._heading(f"Lyceum is ready after {self._clock() - self._began:.1f} s"),
             "",
         ]
-        addresses = {"gateway": platform.gateway, **platform.services, "AWS": platform.aws}
+        monolith = {"monolith": platform.monolith.url} if platform.monolith else {}
+        addresses = {
+            "gateway": platform.gateway,
+            **monolith,
+            **platform.services,
+            "AWS": platform.aws,
+        }
         lines += [f"  {name:<18} {url}" for name, url in addresses.items()]
         if (cluster := platform.cluster) is not None:
             lines += [f"  {'registry':<18} {cluster.registry}"]

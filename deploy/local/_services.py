@@ -145,7 +145,7 @@ def service_program(
         name=service,
         command=[sys.executable, "-m", f"services.{service}"],
         environment=_process_environment(service, settings, provisioned, port=port),
-        ready=_answers(session, f"http://127.0.0.1:{port}/readyz"),
+        ready=answers(session, f"http://127.0.0.1:{port}/readyz"),
         stop_seconds=DRAIN_SECONDS + 10,
     )
 
@@ -191,7 +191,7 @@ def gateway_program(
         ],
         environment=python_environment(),
         # It has no path of its own: any other is not found, and that is an answer.
-        ready=_answers(session, f"http://127.0.0.1:{port_of(listener)}/", status=404),
+        ready=answers(session, f"http://127.0.0.1:{port_of(listener)}/", status=404),
         inherited=[listener.fileno()],
         stop_seconds=DRAIN_SECONDS + 10,
     )
@@ -233,9 +233,10 @@ def service_version(build: Path) -> str | None:
     return found and found[1]
 
 
-def _answers(
+def answers(
     session: aiohttp.ClientSession, url: str, *, status: int = 200
 ) -> Callable[[str], Awaitable[bool]]:
+    """Whether a GET is answered with this status; for `Program.ready`."""
     timeout = aiohttp.ClientTimeout(total=2)
 
     async def ready(_: str) -> bool:

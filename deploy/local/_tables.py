@@ -27,8 +27,8 @@ def read_table(path: Path) -> dict[str, Any]:
 async def ensure_table(client: "DynamoDBClient", table: Mapping[str, Any], name: str) -> bool:
     """Make the table `name` where it does not exist, wait until it is active, and set its expiry.
 
-    Returns whether it was made. Raises TableMismatchError where it is there but different: a schema is
-    never changed in place.
+    Returns whether it was made. A stream that is missing is added; raises TableMismatchError where it
+    is there but different otherwise: a schema is never changed in place.
     """
     parameters = {key: value for key, value in table.items() if key != "TimeToLive"}
     parameters["TableName"] = name
@@ -44,9 +44,16 @@ async def ensure_table(client: "DynamoDBClient", table: Mapping[str, Any], name:
         TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
     )
     if not created:
+        await _add_stream(client, table, name)
         await _compare(client, table, name)
     await _ensure_expiry(client, table, name)
     return created
+
+
+async def _add_stream(client: "DynamoDBClient", table: Mapping[str, Any], name: str) -> None:
+    actual: Mapping[str, Any] = (await client.describe_table(TableName=name))["Table"]
+    if _schema(table)["stream"] is not None and _schema(actual)["stream"] is None:
+        await client.update_table(TableName=name, StreamSpecification=table["StreamSpecification"])
 
 
 async def _compare(client: "DynamoDBClient", table: Mapping[str, Any], name: str) -> None:

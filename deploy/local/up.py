@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from deploy.local._cluster import Containers, engine_host, problems
 from deploy.local._errors import PlatformError, reason_of
 from deploy.local._gateway import Target
+from deploy.local._monolith import DEFAULT_ITEMS, FEWEST_ITEMS, MOST_ITEMS
 from deploy.local._platform import Options, Platform, fresh_token, traces_sent_to
 from deploy.local._ports import PortTakenError, listen
 from deploy.local._provision import DEMO_USERS, PREFIXES
@@ -37,6 +38,7 @@ _EXAMPLES = f"""examples:
   {COMMAND} -- --canary course_catalog=10@http://127.0.0.1:9000
                                        10 % of the catalog's requests go elsewhere
   {COMMAND} -- --containers            the services from their images, two containers each
+  {COMMAND} -- --monolith              before a migration: a monolith on one table, 20,000 items
 """
 _MOST_TASKS = 8
 # An image's name with a tag or a digest, or its id; the engine knows what is really one.
@@ -100,6 +102,7 @@ def _chosen(options: argparse.Namespace) -> Options:
         cors_origins=options.cors_origin,
         tracing_daemon=options.xray,
         verbose=options.verbose,
+        monolith_items=options.items if options.monolith else None,
     )
 
 
@@ -218,6 +221,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="SERVICE=REFERENCE",
         help="with --containers: an image that the engine has, in the place of building the service's",
     )
+    parser.add_argument(
+        "--monolith",
+        action="store_true",
+        help="the state before a migration: the gateway leads to a monolith on one table, and the"
+        " services' own tables are empty",
+    )
+    parser.add_argument(
+        "--items",
+        type=_items,
+        default=DEFAULT_ITEMS,
+        metavar="N",
+        help=f"with --monolith: how many items its table is filled with (default: {DEFAULT_ITEMS:,})",
+    )
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     token = commands.add_parser("token", help="print a fresh token of a demo user")
     # Absent here, it must not undo the one before the command.
@@ -233,6 +249,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.containers and (options.image or options.tasks != parser.get_default("tasks")):
         parser.error("--tasks and --image go with --containers")
+    if not options.monolith and options.items != parser.get_default("items"):
+        parser.error("--items goes with --monolith")
+    if options.monolith and options.containers:
+        parser.error("--monolith and --containers do not go together")
     if options.command == "traces":
         options.query = query_of(traces, options)
     return options
@@ -248,6 +268,19 @@ def _tasks(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= _MOST_TASKS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of tasks (1 to {_MOST_TASKS})")
     return int(text)
+
+
+def _items(text: str) -> int:
+    number = text.replace(",", "").replace("_", "")
+    if (
+        not number.isascii()
+        or not number.isdecimal()
+        or not FEWEST_ITEMS <= int(number) <= MOST_ITEMS
+    ):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of items ({FEWEST_ITEMS:,} to {MOST_ITEMS:,})"
+        )
+    return int(number)
 
 
 def _image(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ database must not take every task out of service.
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -118,11 +119,14 @@ def _contract(openapi: Mapping[str, object]) -> Handler:
 
 
 def _docs(openapi: Mapping[str, object]) -> Handler:
-    page = render_docs(openapi).encode()
+    # Few ask for it, and a start need not wait for it.
+    @cache
+    def page() -> bytes:
+        return render_docs(openapi).encode()
 
     async def docs(request: web.Request) -> web.StreamResponse:
         return web.Response(
-            body=page,
+            body=page(),
             content_type="text/html",
             charset="utf-8",
             headers={

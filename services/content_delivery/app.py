@@ -84,9 +84,29 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     Connections are opened when it starts, before it listens.
     """
     parts = dependencies or real_dependencies(config)
+    return create_http_app(
+        service=config.service,
+        routes=routes(),
+        openapi=contract(),
+        verifier=parts.verifier,
+        tracer=parts.tracer,
+        breakers=parts.breakers,
+        metrics=parts.metrics,
+        access_log=config.access_log,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
+        problems=problems(),
+        lifespan=[*parts.background, delivery(config, parts)],
+        readiness=parts.readiness,
+        cors_origins=config.cors_origins,
+    )
+
+
+def delivery(config: Config, parts: Dependencies) -> Lifespan:
+    """What the handlers answer from, as long as the application runs."""
 
     @asynccontextmanager
-    async def delivery(app: web.Application) -> AsyncIterator[None]:
+    async def answering(app: web.Application) -> AsyncIterator[None]:
         async with parts.open_storage() as storage:
             contents = CachedContents(
                 storage.contents,
@@ -130,22 +150,7 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
             finally:
                 await verifications.close()
 
-    return create_http_app(
-        service=config.service,
-        routes=routes(),
-        openapi=contract(),
-        verifier=parts.verifier,
-        tracer=parts.tracer,
-        breakers=parts.breakers,
-        metrics=parts.metrics,
-        access_log=config.access_log,
-        pipelines=parts.pipelines,
-        request_timeout_seconds=config.request_timeout_seconds,
-        problems=problems(),
-        lifespan=[*parts.background, delivery],
-        readiness=parts.readiness,
-        cors_origins=config.cors_origins,
-    )
+    return answering
 
 
 def contract() -> Mapping[str, object]:

@@ -85,21 +85,6 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     and until then the process is not ready.
     """
     parts = dependencies or real_dependencies(config)
-
-    @asynccontextmanager
-    async def catalog(app: web.Application) -> AsyncIterator[None]:
-        async with parts.open_storage() as storage:
-            made = _catalog(config, parts, storage)
-            _report(parts.metrics, made)
-            app[CATALOG] = made
-            refreshing = asyncio.create_task(made.refresher.run())
-            try:
-                yield
-            finally:
-                refreshing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await refreshing
-
     app = create_http_app(
         service=config.service,
         routes=routes(),
@@ -112,11 +97,31 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
         pipelines=parts.pipelines,
         request_timeout_seconds=config.request_timeout_seconds,
         problems=problems(),
-        lifespan=[*parts.background, catalog],
+        lifespan=[*parts.background, catalog(config, parts)],
         readiness={**parts.readiness, "directory": lambda: app[CATALOG].refresher.loaded},
         cors_origins=config.cors_origins,
     )
     return app
+
+
+def catalog(config: Config, parts: Dependencies) -> Lifespan:
+    """What the handlers answer from, as long as the application runs."""
+
+    @asynccontextmanager
+    async def answering(app: web.Application) -> AsyncIterator[None]:
+        async with parts.open_storage() as storage:
+            made = _catalog(config, parts, storage)
+            _report(parts.metrics, made)
+            app[CATALOG] = made
+            refreshing = asyncio.create_task(made.refresher.run())
+            try:
+                yield
+            finally:
+                refreshing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await refreshing
+
+    return answering
 
 
 def contract() -> Mapping[str, object]:

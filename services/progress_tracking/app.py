@@ -56,9 +56,29 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
     Connections are opened when it starts, before it listens.
     """
     parts = dependencies or real_dependencies(config)
+    return create_http_app(
+        service=config.service,
+        routes=routes(handlers(config, parts)),
+        openapi=contract(),
+        verifier=parts.verifier,
+        tracer=parts.tracer,
+        breakers=parts.breakers,
+        metrics=parts.metrics,
+        access_log=config.access_log,
+        pipelines=parts.pipelines,
+        request_timeout_seconds=config.request_timeout_seconds,
+        problems=problems(),
+        lifespan=[*parts.background, tracking(config, parts)],
+        readiness=parts.readiness,
+        cors_origins=config.cors_origins,
+    )
+
+
+def tracking(config: Config, parts: Dependencies) -> Lifespan:
+    """What the handlers answer from, as long as the application runs."""
 
     @asynccontextmanager
-    async def tracking(app: web.Application) -> AsyncIterator[None]:
+    async def answering(app: web.Application) -> AsyncIterator[None]:
         async with parts.open_repository() as repository:
             outlines = KnownOutlines(
                 repository,
@@ -74,27 +94,13 @@ def create_app(config: Config, *, dependencies: Dependencies | None = None) -> w
             )
             yield
 
-    return create_http_app(
-        service=config.service,
-        routes=routes(
-            ProgressHandlers(
-                cursors=CursorCodec(config.cursor_secrets),
-                clock=parts.clock,
-                problems=problems(),
-            )
-        ),
-        openapi=contract(),
-        verifier=parts.verifier,
-        tracer=parts.tracer,
-        breakers=parts.breakers,
-        metrics=parts.metrics,
-        access_log=config.access_log,
-        pipelines=parts.pipelines,
-        request_timeout_seconds=config.request_timeout_seconds,
-        problems=problems(),
-        lifespan=[*parts.background, tracking],
-        readiness=parts.readiness,
-        cors_origins=config.cors_origins,
+    return answering
+
+
+def handlers(config: Config, parts: Dependencies) -> ProgressHandlers:
+    """What the routes lead to."""
+    return ProgressHandlers(
+        cursors=CursorCodec(config.cursor_secrets), clock=parts.clock, problems=problems()
     )
 
 

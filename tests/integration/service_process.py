@@ -24,7 +24,7 @@ DEADLINE_SECONDS = 60.0
 
 _REPOSITORY_ROOT = Path(__file__).parents[2]
 # What a task definition sets: a test's process has it from the test alone.
-_OWN_PREFIXES = ("AWS_", "CATALOG_", "CONTENT_", "PROGRESS_")
+_OWN_PREFIXES = ("AWS_", "CATALOG_", "CONTENT_", "PROGRESS_", "MONOLITH_")
 # A log line holds a whole traceback, and asyncio's own limit is 64 KiB.
 _LINE_BYTES = 1 << 20
 
@@ -102,13 +102,15 @@ class ServiceProcess:
 
 @asynccontextmanager
 async def service_process(
-    service: str, variables: Mapping[str, str]
+    service: str, variables: Mapping[str, str], *, package: str = "services"
 ) -> AsyncIterator[ServiceProcess]:
-    """`services.<service>` with `variables` as its settings, listening; killed at the end if need be.
+    """`<package>.<service>` with `variables` as its settings, listening; killed at the end if need be.
 
     Raises as ServiceProcess.listening does.
     """
-    running = ServiceProcess(await _start(service, variables, stderr=asyncio.subprocess.STDOUT))
+    running = ServiceProcess(
+        await _start(f"{package}.{service}", variables, stderr=asyncio.subprocess.STDOUT)
+    )
     try:
         await running.listening()
         yield running
@@ -117,13 +119,13 @@ async def service_process(
 
 
 async def refused_start(
-    service: str, variables: Mapping[str, str]
+    service: str, variables: Mapping[str, str], *, package: str = "services"
 ) -> subprocess.CompletedProcess[str]:
-    """Start `services.<service>` where it must end by itself: its exit code and what it wrote.
+    """Start `<package>.<service>` where it must end by itself: its exit code and what it wrote.
 
     Raises TimeoutError, with the process killed, if it goes on running.
     """
-    process = await _start(service, variables, stderr=asyncio.subprocess.PIPE)
+    process = await _start(f"{package}.{service}", variables, stderr=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             out, err = await process.communicate()
@@ -135,14 +137,14 @@ async def refused_start(
 
 
 async def _start(
-    service: str, variables: Mapping[str, str], *, stderr: int
+    module: str, variables: Mapping[str, str], *, stderr: int
 ) -> asyncio.subprocess.Process:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_OWN_PREFIXES)
     }
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", f"services.{service}"),
+        *("-m", module),
         env={**inherited, "PYTHONPATH": python_path(), **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,

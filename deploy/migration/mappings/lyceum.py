@@ -11,12 +11,16 @@ The monolith's table has the keys `pk` and `sk`:
 | `SLUG#<slug>`, `META` | `courseId`: the course that has the slug |
 | `CONTENT#<id>`, `META` | `course`, `order`, `title`, `state`, `s3Key`, `mime`, `bytes`, `etag`, `sha256`, `seconds`, `renditions`, `captions`, `rev`, `createdAt`, `updatedAt` |
 | `USER#<id>`, `PROGRESS#<courseId>` | `attempt`, `startedAt`, `completedAt`, `updatedAt`, `completed` (content id to moment; in old items a set of ids), `resume`, `places` (content id to fraction and position) |
+| `IDEMPOTENCY#CATALOG#<key>`, the same; `IDEMPOTENCY#CONTENT#<key>`, the same | the answer to repeat for an idempotency key, as the services keep it |
 | `USER#<id>`, `PROFILE`; `PAYMENT#…`, any | other modules' |
+
+What expires has `expiresAt`, in seconds since 1970; the content service's table calls that `purgeAt`.
 
 Old items have no timestamps and no `rev`. Attributes that are not named here go as they are.
 
-The words by which the catalog finds a course's description are the catalog's own work: a course
-that was moved has them from its next change on. Outlines are learnt by `deploy/replay`.
+The words by which the catalog finds a course's description (`descriptionWords`), and what was
+changed when (`changedIn`), go along where the monolith kept them; an old course has them from its next
+change on. Outlines are learnt by `deploy/replay`.
 """
 
 from __future__ import annotations
@@ -171,8 +175,10 @@ _CONTENT = Renamed(
         Attribute("rev", "version", default=lambda _: {"N": "1"}),
         Attribute("createdAt", "createdAt", _moment, default=lambda _: {"S": UNKNOWN_TIME}),
         Attribute("updatedAt", "updatedAt", _moment, default=_updated),
+        Attribute("expiresAt", "purgeAt"),
     )
 )
+_CONTENT_KEY = Renamed((Attribute("expiresAt", "purgeAt"),))
 
 
 # --- progress ----------------------------------------------------------------------------------
@@ -262,6 +268,13 @@ def _rule(name: str, target: Target, source: str, key: str, renamed: Renamed) ->
     return Rule(name, target, KeyPattern(source), _META, (part,), renamed.compose)
 
 
+def _keys(name: str, target: Target, source: str, renamed: Renamed) -> Rule:
+    """Idempotency keys: who repeats a request after the switch gets the answer from before it."""
+    pattern = KeyPattern(f"{source}{{key:rest}}")
+    part = Part(name, KeyPattern("idempotency#{key:rest}"), None, renamed.rows)
+    return Rule(name, target, pattern, pattern, (part,), renamed.compose)
+
+
 def mapping(
     *,
     source: str = LEGACY.name,
@@ -279,6 +292,8 @@ def mapping(
             _rule("course", catalog, "COURSE#{course}", "{course}", _COURSE),
             _rule("slug", catalog, "SLUG#{slug}", "slug#{slug}", _SLUG),
             _rule("content", content, "CONTENT#{content}", "{content}", _CONTENT),
+            _keys("course key", catalog, "IDEMPOTENCY#CATALOG#", Renamed()),
+            _keys("content key", content, "IDEMPOTENCY#CONTENT#", _CONTENT_KEY),
             Rule(
                 "progress",
                 progress,
@@ -301,8 +316,6 @@ def mapping(
         ),
         stays=(
             Stays(catalog, KeyPattern("outline#{course}"), None, "events of outlines"),
-            Stays(catalog, KeyPattern("idempotency#{key:rest}"), None, "answers to repeat"),
-            Stays(content, KeyPattern("idempotency#{key:rest}"), None, "answers to repeat"),
             Stays(
                 progress, KeyPattern("~outline#{course}"), KeyPattern("OUTLINE"), "learnt outlines"
             ),

@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 
 from services.content_delivery.domain.content import MultipartUpload
-from services.progress_tracking.storage.memory import MemoryProgressRepository
 from tests.contract.consumers.pact import Interaction, load, verify
 from tests.contract.content_delivery.service import POLICY, World
 from tests.contract.content_delivery.service import Service as ContentDelivery
@@ -71,7 +70,7 @@ async def test_the_catalog_answers_as_agreed(interaction: Interaction, groups: l
         for state in interaction.states:
             await bring_catalog_to(catalog, state)
         token = catalog.issuer.token(sub="somebody", groups=groups)
-        base = str(catalog.base).rstrip("/")
+        base = str(catalog.base)
         assert await verify(session, base, interaction, token=token) == []
 
 
@@ -108,14 +107,13 @@ async def test_content_delivery_answers_as_agreed(
         for state in interaction.states:
             await bring_content_to(service, state)
         token = world.issuer.token(sub="somebody", groups=groups)
-        base = f"http://127.0.0.1:{service.port}"
+        base = str(service.served.api)
         assert await verify(session, base, interaction, token=token) == []
 
 
 async def bring_progress_to(service: ProgressTracking, state: Mapping[str, Any]) -> None:
     match state["name"]:
         case "the outline of crs-1 is known":
-            assert isinstance(service.repository, MemoryProgressRepository)
             assert await service.repository.learn_outline(OUTLINE)
         case "the learner has completed intro of crs-1":
             update = {
@@ -138,5 +136,5 @@ async def test_progress_tracking_answers_as_agreed(
         for state in interaction.states:
             await bring_progress_to(service, state)
         token = service.issuer.token(sub="learner-a", groups=groups)
-        base = str(service.base_url).rstrip("/")
+        base = str(service.served.api)
         assert await verify(service.session, base, interaction, token=token) == []

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import aiohttp
-from yarl import URL
+from aiohttp import web
 
 from libs.auth import AuthSettings, KeysUnavailableError, Principal
 from libs.auth.testing import TokenIssuer
 from libs.circuit_breaker import BreakerPolicy, CircuitBreakerRegistry
-from libs.http import ServiceInfo, Verifier, serve
+from libs.http import ServiceInfo, Verifier
 from libs.idempotency.testing import InMemoryIdempotencyStore
 from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
 from services.content_delivery.app import Dependencies, Storage, create_app
 from services.content_delivery.config import Config
 from services.content_delivery.domain.content import Content
-from services.content_delivery.domain.repository import Change, ContentPage, ListPosition
+from services.content_delivery.domain.repository import (
+    Change,
+    ContentPage,
+    ContentRepository,
+    ListPosition,
+)
 from services.content_delivery.domain.uploads import UploadPolicy
 from services.content_delivery.storage.memory import MemoryContentRepository, MemoryObjectStore
-from services.content_delivery.storage.rows import encode
+from services.content_delivery.storage.rows import Row, encode
+from tests.contract.serving import Served, serving
 from tests.unit.content_delivery.samples import deleted, failed, pending, ready
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -66,14 +73,52 @@ def config(auth: AuthSettings, **changes: object) -> Config:
     return Config(**{**values, **changes})  # type: ignore[arg-type]  # one dictionary of all types
 
 
-class FailingContents(MemoryContentRepository):
+class KeptContents(ContentRepository, Protocol):
+    """A repository that shows its rows, as the service's table would have them."""
+
+    @property
+    def rows(self) -> MutableMapping[str, Row]:
+        """By id; a test may put one there that no code would write."""
+
+
+class Stage:
+    """What the suite is played on: the service, on its twin in memory. A test folder that plays it on
+    something else puts a stage of its own in the place of `STAGE`."""
+
+    def repository(self) -> KeptContents:
+        """An empty one."""
+        return MemoryContentRepository()
+
+    def application(self, config: Config, dependencies: Dependencies) -> web.Application:
+        """What is served."""
+        return create_app(config, dependencies=dependencies)
+
+    def serving(self, app: web.Application) -> AbstractAsyncContextManager[Served]:
+        """The application where its callers find it."""
+        return serving(app)
+
+
+STAGE = Stage()
+
+
+class FailingContents:
     """A repository that counts its reads and fails them on demand."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._kept = STAGE.repository()
+        # What tells nothing of failures goes straight through.
+        self.create_pending = self._kept.create_pending
+        self.mark_ready = self._kept.mark_ready
+        self.mark_failed = self._kept.mark_failed
+        self.mark_deleted = self._kept.mark_deleted
+        self.replace_media = self._kept.replace_media
         self.failure: Exception | None = None
         self.hangs = False
         self.reads = 0
+
+    @property
+    def rows(self) -> MutableMapping[str, Row]:
+        return self._kept.rows
 
     async def get(self, content_id: str) -> Content | None:
         self.reads += 1
@@ -81,19 +126,19 @@ class FailingContents(MemoryContentRepository):
             raise self.failure
         if self.hangs:
             await asyncio.Event().wait()
-        return await super().get(content_id)
+        return await self._kept.get(content_id)
 
     async def change(self, content_id: str, change: Callable[[Content], Content]) -> Change:
         if self.failure is not None:
             raise self.failure
-        return await super().change(content_id, change)
+        return await self._kept.change(content_id, change)
 
     async def list_by_course(
         self, course_id: str, *, limit: int, after: ListPosition | None = None
     ) -> ContentPage:
         if self.failure is not None:
             raise self.failure
-        return await super().list_by_course(course_id, limit=limit, after=after)
+        return await self._kept.list_by_course(course_id, limit=limit, after=after)
 
 
 @dataclass
@@ -137,8 +182,8 @@ class _Verifier:
 class Service:
     """A running service, and requests to it exactly as they are written."""
 
-    def __init__(self, port: int, world: World, session: aiohttp.ClientSession) -> None:
-        self.port = port
+    def __init__(self, served: Served, world: World, session: aiohttp.ClientSession) -> None:
+        self.served = served
         self.world = world
         self._session = session
         self.token = world.issuer.token()
@@ -160,10 +205,9 @@ class Service:
         own."""
         token = self.author_token if as_author else self.token
         sent = {} if anonymous else {"Authorization": f"Bearer {token}"}
-        url = URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
         async with self._session.request(
             method,
-            url,
+            self.served.url(target),
             headers={**sent, **(headers or {})},
             json=json,
             data=data,
@@ -173,7 +217,7 @@ class Service:
 
     async def raw(self, target: bytes) -> tuple[int, bytes]:
         """Status and body of a GET with a target that no HTTP client would send as it is."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.served.own.port)
         try:
             writer.write(
                 b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -206,9 +250,9 @@ async def running(
             found.idempotency,
         )
 
-    app = create_app(
+    app = STAGE.application(
         configured(config(found.issuer.settings)),
-        dependencies=Dependencies(
+        Dependencies(
             open_storage=storage,
             verifier=_Verifier(found),
             tracer=tracer or recording_tracer()[0],
@@ -219,10 +263,10 @@ async def running(
         ),
     )
     async with (
-        serve(app, host="127.0.0.1", port=0) as listener,
+        STAGE.serving(app) as served,
         aiohttp.ClientSession() as session,
     ):
-        yield Service(listener.port, found, session)
+        yield Service(served, found, session)
 
 
 def usual_rows(world: World) -> None:

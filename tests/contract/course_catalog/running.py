@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from yarl import URL
 
 from libs.auth.testing import TokenIssuer
 from libs.circuit_breaker import CircuitBreakerRegistry
-from libs.http import Verifier, serve
+from libs.http import Verifier
 from libs.idempotency.testing import InMemoryIdempotencyStore
 from libs.tracing import Tracer
 from libs.tracing.testing import recording_tracer
@@ -29,7 +29,9 @@ from services.course_catalog.app import Dependencies, Storage, create_app
 from services.course_catalog.config import Config
 from services.course_catalog.domain.course import Change, Course, Status, Summary, Tombstone
 from services.course_catalog.domain.errors import CatalogUnavailableError
+from services.course_catalog.domain.repository import CourseRepository
 from services.course_catalog.storage.memory import InMemoryCourseRepository
+from tests.contract.serving import Served, serving
 from tests.unit.course_catalog.courses import instant
 
 SETTINGS: Mapping[str, str] = {
@@ -42,12 +44,37 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
-class FailingRepository(InMemoryCourseRepository):
+class Stage:
+    """What the suite is played on: the service, on its twin in memory. A test folder that plays it on
+    something else puts a stage of its own in the place of `STAGE`."""
+
+    def repository(self) -> CourseRepository:
+        """An empty one."""
+        return InMemoryCourseRepository()
+
+    def forget(self, repository: CourseRepository, course_id: str, attribute: str) -> None:
+        """Take an attribute out of what `repository` keeps of a course."""
+        assert isinstance(repository, InMemoryCourseRepository)
+        del repository._items[course_id][attribute]
+
+    def application(self, config: Config, dependencies: Dependencies) -> web.Application:
+        """What is served."""
+        return create_app(config, dependencies=dependencies)
+
+    def serving(self, app: web.Application) -> AbstractAsyncContextManager[Served]:
+        """The application where its callers find it."""
+        return serving(app)
+
+
+STAGE = Stage()
+
+
+class FailingRepository:
     """A repository whose reads fail while `failing` is set, and whose next write fails, made or
     not, when a test says so."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, kept: CourseRepository) -> None:
+        self.kept = kept
         self.failing = False
         self.reads = 0
         self.lose_answer = False
@@ -61,19 +88,19 @@ class FailingRepository(InMemoryCourseRepository):
 
     async def get(self, course_id: str) -> Course | None:
         self._read()
-        return await super().get(course_id)
+        return await self.kept.get(course_id)
 
     async def create(self, course: Course) -> None:
         async with self._write():
-            await super().create(course)
+            await self.kept.create(course)
 
     async def replace(self, course: Course, *, previous: Course) -> None:
         async with self._write():
-            await super().replace(course, previous=previous)
+            await self.kept.replace(course, previous=previous)
 
     async def delete(self, tombstone: Tombstone, *, previous: Course) -> None:
         async with self._write():
-            await super().delete(tombstone, previous=previous)
+            await self.kept.delete(tombstone, previous=previous)
 
     @asynccontextmanager
     async def _write(self) -> AsyncIterator[None]:
@@ -90,12 +117,12 @@ class FailingRepository(InMemoryCourseRepository):
 
     async def listing(self, status: Status) -> AsyncIterator[Sequence[Summary]]:
         self._read()
-        async for batch in super().listing(status):
+        async for batch in self.kept.listing(status):
             yield batch
 
     async def changes(self, since: datetime) -> AsyncIterator[Sequence[Change]]:
         self._read()
-        async for batch in super().changes(since):
+        async for batch in self.kept.changes(since):
             yield batch
 
 
@@ -103,7 +130,7 @@ class RunningCatalog:
     """A served catalog, its store, its clock and its callers."""
 
     def __init__(self, ids: str) -> None:
-        self.repository = FailingRepository()
+        self.repository = FailingRepository(STAGE.repository())
         self.keys = InMemoryIdempotencyStore()
         self.new_ids = (f"{ids}-{number}" for number in itertools.count(1))
         self.passed = timedelta()
@@ -111,7 +138,16 @@ class RunningCatalog:
         self.seconds = 1000.0
         self.app: web.Application
         self.session: aiohttp.ClientSession
-        self.base = URL()
+        self.served: Served
+
+    @property
+    def base(self) -> URL:
+        """Where its API is."""
+        return self.served.api
+
+    def forget(self, course_id: str, attribute: str) -> None:
+        """Keep a course as if it had been written before there was that attribute."""
+        STAGE.forget(self.repository.kept, course_id, attribute)
 
     @property
     def catalog(self) -> Catalog:
@@ -150,9 +186,8 @@ class RunningCatalog:
             data = json.dumps(body, ensure_ascii=False).encode()
             kind = "merge-patch+json" if method == "PATCH" else "json"
             sent["Content-Type"] = f"application/{kind}"
-        url = URL(f"{self.base}{path}", encoded=True)
         async with self.session.request(
-            method, url, data=data, headers={**sent, **(headers or {})}
+            method, self.served.url(path), data=data, headers={**sent, **(headers or {})}
         ) as response:
             yield response
 
@@ -212,9 +247,9 @@ async def running_catalog(
     async def never(_: float) -> None:
         await asyncio.Event().wait()
 
-    running.app = create_app(
+    running.app = STAGE.application(
         Config.from_environment({**SETTINGS, **(settings or {})}),
-        dependencies=Dependencies(
+        Dependencies(
             open_storage=storage,
             verifier=verifier or running.issuer.verifier(),
             tracer=tracer or recording_tracer()[0],
@@ -227,10 +262,9 @@ async def running_catalog(
         ),
     )
     async with (
-        serve(running.app, host="127.0.0.1", port=0) as listener,
+        STAGE.serving(running.app) as running.served,
         aiohttp.ClientSession() as running.session,
     ):
-        running.base = URL(f"http://127.0.0.1:{listener.port}")
         if not failing:
             assert await running.catalog.refresher.wait_until_loaded(5)
         yield running

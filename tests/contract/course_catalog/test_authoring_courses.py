@@ -243,7 +243,7 @@ async def test_a_course_changed_before_changes_were_tracked_says_that_all_may_ha
     None
 ):
     async with running_catalog(courses=[published(1)]) as running:
-        del running.repository._items["crs-1"]["changedIn"]
+        running.forget("crs-1", "changedIn")
         _, _, body = await running.write("PATCH", "/courses/crs-1", {}, if_match='"v1"')
         assert body["version"] == 2  # nothing to do, so nothing to refuse
         _, _, body = await running.write("PATCH", "/courses/crs-1", {"title": "x"}, if_match='"v1"')

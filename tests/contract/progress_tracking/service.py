@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from json import dumps
 from pathlib import Path
 
-from aiohttp import ClientResponse, ClientSession, DummyCookieJar
-from yarl import URL
+from aiohttp import ClientResponse, ClientSession, DummyCookieJar, web
 
 from libs.auth import KeysUnavailableError, Principal
 from libs.auth.testing import TokenIssuer
 from libs.aws import DependencyUnavailable
 from libs.circuit_breaker import CircuitBreakerRegistry
-from libs.http import Verifier, serve
+from libs.http import Verifier
 from libs.tracing import SamplingRules, Tracer, create_tracer
 from services.progress_tracking.app import Dependencies, create_app
 from services.progress_tracking.config import Config
@@ -27,6 +26,7 @@ from services.progress_tracking.domain.progress import CourseProgress, ProgressU
 from services.progress_tracking.domain.repository import ProgressRepository, Recorded, SummaryPage
 from services.progress_tracking.storage.memory import MemoryProgressRepository
 from tests.contract.openapi import Contract
+from tests.contract.serving import Served, serving
 from tests.unit.progress_tracking.updates import NOW
 
 CONTRACT = Contract(Path("services/progress_tracking/openapi.yaml"))
@@ -44,6 +44,26 @@ VARIABLES = {
     "PROGRESS_OUTLINE_CACHE_SECONDS": "0",
     "AWS_REGION": "us-east-1",
 }
+
+
+class Stage:
+    """What the suite is played on: the service, on its twin in memory. A test folder that plays it on
+    something else puts a stage of its own in the place of `STAGE`."""
+
+    def repository(self) -> ProgressRepository:
+        """An empty one."""
+        return MemoryProgressRepository()
+
+    def application(self, config: Config, dependencies: Dependencies) -> web.Application:
+        """What is served."""
+        return create_app(config, dependencies=dependencies)
+
+    def serving(self, app: web.Application) -> AbstractAsyncContextManager[Served]:
+        """The application where its callers find it."""
+        return serving(app)
+
+
+STAGE = Stage()
 
 
 class FailingRepository(MemoryProgressRepository):
@@ -82,7 +102,7 @@ class Service:
     issuer: TokenIssuer = field(default_factory=TokenIssuer)
     now: datetime = NOW
     ready: bool = True
-    base_url: URL = field(default_factory=URL)
+    served: Served = field(init=False)
     session: ClientSession = field(init=False)
 
     def token(self, sub: str = "learner-a", groups: Iterable[str] = ()) -> dict[str, str]:
@@ -105,9 +125,8 @@ class Service:
         if json is not None:
             data = dumps(json).encode()
             sent["Content-Type"] = "application/json"
-        url = URL(f"{self.base_url}{path}", encoded=True)
         return await self.session.request(
-            method, url, headers=sent, data=data, allow_redirects=False
+            method, self.served.url(path), headers=sent, data=data, allow_redirects=False
         )
 
 
@@ -120,7 +139,7 @@ async def running(
     tracer: Tracer | None = None,
 ) -> AsyncIterator[Service]:
     """The service, answering on a free port of 127.0.0.1."""
-    service = Service(repository=repository or MemoryProgressRepository())
+    service = Service(repository=repository or STAGE.repository())
 
     @asynccontextmanager
     async def open_repository() -> AsyncIterator[ProgressRepository]:
@@ -142,11 +161,9 @@ async def running(
         readiness={"keys": lambda: service.ready},
     )
     config = Config.from_environment({**VARIABLES, **(variables or {})})
-    app = create_app(config, dependencies=dependencies)
     async with (
-        serve(app, host="127.0.0.1", port=0) as listener,
+        STAGE.serving(STAGE.application(config, dependencies)) as service.served,
         ClientSession(cookie_jar=DummyCookieJar(), skip_auto_headers=["Content-Type"]) as session,
     ):
-        service.base_url = URL(f"http://127.0.0.1:{listener.port}")
         service.session = session
         yield service

@@ -11,8 +11,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deploy.local._environment import REPOSITORY_ROOT
+from deploy.local._errors import PlatformError
 from deploy.local._events import MAX_RECEIVE_COUNT
 from deploy.local._iam import role_name
+from deploy.local._monolith import has_monolith, provision_monolith
 from deploy.local._provision import (
     DEMO_USERS,
     EmbeddedAws,
@@ -67,6 +69,42 @@ async def test_a_table_that_differs_from_its_table_json_is_not_touched(
     async with provisioned.aws.client("dynamodb") as dynamodb:
         with pytest.raises(TableMismatchError, match=name):
             await ensure_table(dynamodb, table, name)
+
+
+async def test_a_stream_that_is_missing_is_added(provisioned: Provisioned) -> None:
+    """As of a table that was kept from before its table.json had one."""
+    table = read_table(REPOSITORY_ROOT / "services" / "progress_tracking" / "table.json")
+    without = {key: value for key, value in table.items() if key != "StreamSpecification"}
+    async with provisioned.aws.client("dynamodb") as dynamodb:
+        assert await ensure_table(dynamodb, without, "kept-from-before")
+        assert not await ensure_table(dynamodb, table, "kept-from-before")
+        actual = (await dynamodb.describe_table(TableName="kept-from-before"))["Table"]
+    assert actual["StreamSpecification"] == table["StreamSpecification"]
+    assert actual["LatestStreamArn"]
+
+
+async def test_a_monolith_is_not_put_beside_what_services_have_written(
+    provisioned: Provisioned,
+) -> None:
+    aws, resources = provisioned.aws, provisioned.resources
+    progress = resources.tables["progress_tracking"]
+    key = {"userId": {"S": "ada"}, "sk": {"S": "H#tides#c"}}
+    async with aws.client("dynamodb") as dynamodb:
+        await dynamodb.put_item(TableName=progress, Item=key)
+        with pytest.raises(PlatformError, match="the table Progress is not empty"):
+            await provision_monolith(aws, resources)
+        assert not await has_monolith(aws)
+        await dynamodb.delete_item(TableName=progress, Key=key)
+        tables, with_role = await provision_monolith(aws, resources)
+        assert await has_monolith(aws)
+        assert tables.named(resources)["source"] == "lyceum-monolith"
+        assert with_role.role_arns.keys() - resources.role_arns.keys() == {"monolith"}
+        # Again, and beside what has been moved meanwhile: nothing is refused any more.
+        await dynamodb.put_item(TableName=progress, Item=key)
+        assert await provision_monolith(aws, resources) == (tables, with_role)
+        await dynamodb.delete_item(TableName=progress, Key=key)
+        for table in (tables.table, tables.control):
+            await dynamodb.delete_table(TableName=table)
 
 
 async def test_the_bucket_is_private(provisioned: Provisioned) -> None:

@@ -1,7 +1,6 @@
 """The adapter means what the engine, and the simulator that proves it, take it to mean.
 
-Conditions and reads on MiniStack and moto, streams on moto: the launcher of MiniStack starts no
-endpoint of DynamoDB Streams.
+On MiniStack, which the local platform runs on, and on moto.
 """
 
 from __future__ import annotations
@@ -101,7 +100,6 @@ async def test_conditions_mean_what_the_engine_takes_them_to_mean(
                 await sut.delete(table, Cell(table.name, "a", "b"), condition)
 
 
-@pytest.mark.parametrize("database", ["moto"], indirect=True)
 async def test_a_stream_is_read_from_its_beginning_and_from_behind_a_record(
     database: tuple[DynamoDBDatabase, Any],
 ) -> None:

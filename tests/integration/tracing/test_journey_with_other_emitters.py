@@ -126,9 +126,9 @@ async def three_services(emitters: Mapping[str, Emitter]) -> AsyncIterator[Platf
                     str(catalog.base).rstrip("/"),
                     catalog.token(sub="learner-a")["Authorization"],
                 ),
-                "content": (f"http://127.0.0.1:{content.port}", f"Bearer {content.token}"),
+                "content": (str(content.served.api), f"Bearer {content.token}"),
                 "progress": (
-                    str(progress.base_url).rstrip("/"),
+                    str(progress.served.api).rstrip("/"),
                     progress.token()["Authorization"],
                 ),
             },

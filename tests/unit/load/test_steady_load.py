@@ -89,7 +89,7 @@ async def load_on(reads: Reads, repository: MemoryProgressRepository) -> AsyncIt
             bases = {
                 "course_catalog": url,
                 "content_delivery": url,
-                "progress_tracking": str(progress.base_url),
+                "progress_tracking": str(progress.served.api),
             }
             users = ("learner-a", "learner-b")
             tokens = {user: progress.issuer.token(sub=user) for user in users}

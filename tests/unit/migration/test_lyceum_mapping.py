@@ -276,8 +276,6 @@ def test_progress_leads_back(rows: list[Item]) -> None:
     "cell",
     [
         Cell("CourseCatalog", "outline#tides", None),
-        Cell("CourseCatalog", "idempotency#x", None),
-        Cell("Content", "idempotency#x", None),
         Cell("Progress", "~outline#tides", "OUTLINE"),
     ],
     ids=str,

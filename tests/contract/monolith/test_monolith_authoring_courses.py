@@ -1,0 +1,9 @@
+"""Authoring courses, on the monolith."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.course_catalog.test_authoring_courses import *  # noqa: F403 - the suite
+
+pytestmark = pytest.mark.usefixtures("on_the_monolith")
