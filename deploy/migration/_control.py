@@ -9,6 +9,7 @@ was read, so of two processes one is first, and a request that lands late change
 | `state#module#<module>` | owner, fence, generation, phase, the last verification |
 | `work#<epoch>#stream#<table>#<shard>` | a shard: parent, the last applied record, its lease |
 | `work#<epoch>#copy#<segment>` | a segment of the backfill: where it goes on, its lease |
+| `member#<name>` | a worker that is there, and since when |
 | `quiet` | how often an answer was lost or a worker vanished |
 | `touched#<verification>#<number>` | source keys that changed since a verification began |
 | `quarantine#<key>` | what could not be placed, and writes where nobody should write |
@@ -49,6 +50,8 @@ COMPLETED: Final = "COMPLETED"
 
 QUARANTINE: Final = "quarantine#"
 """What the keys of rows begin with that are in quarantine."""
+
+_READ_OFTEN: Final = ("state#", "work#")
 
 Values = Mapping[str, Any]
 
@@ -124,6 +127,7 @@ class Control:
         self._context = context
         self._table = context.control
         self._partition = context.mapping.source.name
+        self._known: dict[str, Row] = {}
 
     # --- rows -----------------------------------------------------------------------------------
 
@@ -141,10 +145,20 @@ class Control:
         start: Item | None = None
         while True:
             page = await self._context.patience.answer(partial(self._page, prefix, start))
-            found += [_row(item, self._sort) for item in page.items]
+            found += map(self._row, page.items)
             start = page.next
             if start is None:
                 return found
+
+    def _row(self, item: Item) -> Row:
+        """The rows that are read again and again are seldom another than before."""
+        key = str(item[self._sort]["S"])
+        if not key.startswith(_READ_OFTEN):
+            return _row(item, self._sort)
+        known = self._known.get(key)
+        if known is None or known.written_by != item["w"]["S"]:
+            known = self._known[key] = _row(item, self._sort)
+        return known
 
     async def _page(self, prefix: str, start: Item | None) -> Page:
         database = self._context.database
@@ -371,10 +385,10 @@ class LeaseLostError(Exception):
 class Hold:
     """A leased row. Nothing may be done for it after `check` has raised."""
 
-    def __init__(self, context: Context, control: Control, row: Row, until: float) -> None:
+    def __init__(self, context: Context, control: Control, row: Row, taken_at: float) -> None:
         self._context = context
         self._control = control
-        self._until = until
+        self._renewed(taken_at)
         self._turn = asyncio.Lock()
         self.row = row
         self.is_asked_back = False
@@ -401,12 +415,16 @@ class Hold:
             except ConflictError:
                 self._until = began
                 raise LeaseLostError(self.row.key) from None
-            self._until = began + self._context.settings.lease * 0.7
+            self._renewed(began)
 
     async def keep(self) -> None:
-        """Renew the lease until it is lost or given back; meant to run beside the work."""
+        """Renew the lease, where nothing else was saved, until it is lost or given back; meant to
+        run beside the work."""
         while True:
-            await self._context.sleep(self._context.settings.lease / 4)
+            wait = self._renewed_at + self._context.settings.lease / 4 - self._context.clock()
+            if wait > 0.0:
+                await self._context.sleep(wait)
+                continue
             try:
                 # Cancelled in the middle, it would leave a write on its way, on which a `release`
                 # that follows fails.
@@ -418,6 +436,10 @@ class Hold:
         """Give the row back: nothing of ours is on its way. Raises LeaseLostError."""
         await self.save(owner="", **changes)
         self._until = self._context.clock()
+
+    def _renewed(self, at: float) -> None:
+        self._renewed_at = at
+        self._until = at + self._context.settings.lease * 0.7
 
 
 class Leases:
@@ -431,7 +453,7 @@ class Leases:
     async def take(self, row: Row, **changes: object) -> Hold | None:
         """The row leased to us, and changed; None while somebody else has it."""
         owner = row.values.get("owner", "")
-        if owner and not self._is_silent(row):
+        if owner and not self.is_silent(row):
             return None
         if owner:
             # Whoever had it may have requests on their way.
@@ -444,9 +466,10 @@ class Leases:
         except ConflictError:
             return None
         self._seen.pop(row.key, None)
-        return Hold(self._context, self._control, taken, began + self._context.settings.lease * 0.7)
+        return Hold(self._context, self._control, taken, began)
 
-    def _is_silent(self, row: Row) -> bool:
+    def is_silent(self, row: Row) -> bool:
+        """Whether nobody has changed the row for the time of a lease, while this was asked."""
         now = self._context.clock()
         version, since = self._seen.get(row.key, (0, now))
         if version != row.version:

@@ -221,16 +221,20 @@ class DynamoDBDatabase:
 
     async def shards(self, table: Table, after: str | None) -> ShardPage:
         """As `Database.shards`."""
+        if after is None:
+            # A stream that was turned off and on again is another one.
+            self._arns.pop(table.name, None)
+        arn = await self._arn(table)
         answer = await self._call(
             self._streams.describe_stream,
-            StreamArn=await self._arn(table),
+            StreamArn=arn,
             **({} if after is None else {"ExclusiveStartShardId": after}),
         )
         description = answer["StreamDescription"]
         shards = [
             Shard(shard["ShardId"], shard.get("ParentShardId")) for shard in description["Shards"]
         ]
-        return ShardPage(shards, description.get("LastEvaluatedShardId"))
+        return ShardPage(shards, description.get("LastEvaluatedShardId"), arn)
 
     async def open_shard(self, table: Table, shard: str, after: str | None) -> str:
         """As `Database.open_shard`."""
@@ -239,7 +243,7 @@ class DynamoDBDatabase:
             if after is None
             else {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
         )
-        answer = await self._call(
+        answer = await self._of_stream(
             self._streams.get_shard_iterator,
             StreamArn=await self._arn(table),
             ShardId=shard,
@@ -249,7 +253,9 @@ class DynamoDBDatabase:
 
     async def read_shard(self, iterator: str, limit: int) -> Batch:
         """As `Database.read_shard`."""
-        answer = await self._call(self._streams.get_records, ShardIterator=iterator, Limit=limit)
+        answer = await self._of_stream(
+            self._streams.get_records, ShardIterator=iterator, Limit=limit
+        )
         records = [_change(record["dynamodb"]) for record in answer["Records"]]
         return Batch(records, answer.get("NextShardIterator"))
 
@@ -258,6 +264,15 @@ class DynamoDBDatabase:
             answer = await self._call(self._dynamodb.describe_table, TableName=table.name)
             self._arns[table.name] = answer["Table"]["LatestStreamArn"]
         return self._arns[table.name]
+
+    async def _of_stream(self, function: Any, **parameters: Any) -> Mapping[str, Any]:
+        try:
+            return await self._call(function, **parameters)
+        except ClientError as error:
+            # A shard that expired, or is of a stream that the table has no more.
+            if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                raise Trimmed(str(error)) from error
+            raise
 
     async def _call(self, function: Any, **parameters: Any) -> Mapping[str, Any]:
         try:

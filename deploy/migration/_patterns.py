@@ -76,11 +76,8 @@ class KeyPattern:
         self.tokens = tuple(_tokens(text))
         self._check()
         self._expression = re.compile("".join(map(_expression, self.tokens)), re.DOTALL)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
+        self.fields = tuple(token.name for token in self.tokens if isinstance(token, Field))
         """The names of the fields, in order."""
-        return tuple(token.name for token in self.tokens if isinstance(token, Field))
 
     def match(self, value: str) -> dict[str, str] | None:
         """The fields of a value, None where it is not of this pattern."""

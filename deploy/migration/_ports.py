@@ -149,10 +149,15 @@ class Shard(NamedTuple):
 
 
 class ShardPage(NamedTuple):
-    """Shards, and the id after which the list goes on."""
+    """Shards, and the id after which the list goes on.
+
+    `stream` is another one when the table's stream was turned off and on again. A shard that has
+    just been opened may not be listed yet.
+    """
 
     shards: Sequence[Shard]
     last: str | None
+    stream: str
 
 
 class Change(NamedTuple):

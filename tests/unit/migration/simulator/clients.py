@@ -28,10 +28,11 @@ from deploy.migration._ports import (
 )
 from deploy.migration.mapping import Cell, Table
 from tests.unit.migration.simulator.tables import SimulatedStream, SimulatedTable
+from tests.unit.migration.simulator.virtual_time import sleep
 
 Result = TypeVar("Result")
 
-QUERY_LIMIT = 4
+QUERY_LIMIT = 8
 
 
 @dataclass
@@ -79,6 +80,7 @@ class SimulatedDatabase:
         self.dead = False
         self.calls = 0
         self.dies_at: int | None = None
+        self.dies_at_checkpoint = False
         self.on_death: Callable[[], None] = lambda: None
         self.stands_still_until = 0.0
 
@@ -102,6 +104,8 @@ class SimulatedDatabase:
         )
 
     async def put(self, table: Table, item: Item, condition: Condition | None = None) -> float:
+        if self.dies_at_checkpoint and self._is_checkpoint(table, item):
+            self.die()
         await self._call(
             lambda: self._table(table).write(table.cell(item), item, condition), write=True
         )
@@ -153,18 +157,24 @@ class SimulatedDatabase:
 
     async def read_shard(self, iterator: str, limit: int) -> Batch:
         name, inner = iterator.split("|", 1)
-        stream = self._world.tables[name].stream
-        assert stream is not None
-        batch = await self._call(lambda: stream.read(inner, limit))
+        table = self._world.tables[name]
+        batch = await self._call(lambda: _stream(table).read(inner, limit))
         return batch._replace(next=None if batch.next is None else f"{name}|{batch.next}")
+
+    def _is_checkpoint(self, table: Table, row: Item) -> bool:
+        """Whether it is a row of the control table that says that records were applied."""
+        cell = table.cell(row)
+        present = self._table(table).items.get(cell)
+        return "#stream#" in (cell.sort or "") and (
+            present is not None
+            and row["values"]["M"].get("after") != present["values"]["M"].get("after")
+        )
 
     def _table(self, table: Table) -> SimulatedTable:
         return self._world.tables[table.name]
 
     def _stream(self, table: Table) -> SimulatedStream:
-        stream = self._table(table).stream
-        assert stream is not None
-        return stream
+        return _stream(self._table(table))
 
     async def call(self, action: Callable[[], Result]) -> Result:
         """A write of the application's own, as UpdateItem or a put: atomic, and it takes time."""
@@ -180,7 +190,7 @@ class SimulatedDatabase:
         try:
             if self.calls == self.dies_at:
                 self.die()
-            await asyncio.sleep(self._until_sent(chance))
+            await sleep(self._until_sent(chance))
         except asyncio.CancelledError:
             # Cancelled by its own death: the request may be on its way.
             if write and self._has_died():
@@ -194,7 +204,9 @@ class SimulatedDatabase:
                     self._maybe_later(action)
                 raise Unanswered("no answer")
         result = action()
-        await asyncio.sleep(chance.expovariate(200))
+        # Every other answer takes its time too: others act between what is done and what is known.
+        if chance.random() < 0.5:
+            await sleep(chance.expovariate(100))
         return result
 
     def _has_died(self) -> bool:
@@ -217,3 +229,10 @@ class SimulatedDatabase:
         elif what < 0.8:
             delay = chance.uniform(0.0, self._world.faults.latest_seconds)
             asyncio.get_running_loop().call_later(delay, carry_out)
+
+
+def _stream(table: SimulatedTable) -> SimulatedStream:
+    """The table's latest stream; one that was turned off stays readable."""
+    stream = table.stream or table.off
+    assert stream is not None
+    return stream

@@ -32,6 +32,7 @@ from deploy.migration.mapping import (
     Target,
 )
 from tests.unit.migration.simulator.clients import SimulatedDatabase, World
+from tests.unit.migration.simulator.virtual_time import sleep
 
 MONOLITH = Table("Monolith", "pk", "sk")
 BOOKS = Target("books", Table("Books", "bookId"))
@@ -127,7 +128,7 @@ class Application:
         loop = asyncio.get_running_loop()
         act: Callable[[str, str, str], None]
         while not self.stopped:
-            await asyncio.sleep(240.0 if self.is_slow else chance.expovariate(4))
+            await sleep(240.0 if self.is_slow else chance.expovariate(4))
             if self.is_slow and chance.random() < 0.9:
                 continue
             module, name = chance.choice(("books", "shelves")), chance.choice(self._names)

@@ -31,26 +31,39 @@ from tests.unit.migration.simulator.library import (
     ViolationError,
     compare,
 )
-from tests.unit.migration.simulator.tables import SimulatedStream
-from tests.unit.migration.simulator.virtual_time import run
+from tests.unit.migration.simulator.tables import SimulatedStream, SimulatedTable
+from tests.unit.migration.simulator.virtual_time import run, sleep
 
 SETTINGS = Settings(
-    segments=3, page=3, batch=3, concurrency=3, poll=0.2, discover=1.0, lease=3.0, settle=10.0, gate_lease=0.3,
-    longest_request=0.5, fence=8.0, units_per_second=50.0, max_lag_to_switch=3.0,
-    touched_to_switch=2,
+    segments=3, page=3, batch=3, concurrency=3, poll=0.3, look=0.5, discover=1.0, successor=20.0,
+    lease=2.0, settle=6.0, gate_lease=0.3, longest_request=0.5, fence=8.0, units_per_second=50.0,
+    max_lag_to_switch=3.0, touched_to_switch=2,
 )  # fmt: skip
-LATEST = 8.0
+LATEST = 5.0
 """An unanswered call may be carried out so much later, a process stand still so long."""
 
 _ATTEMPTS = 12
 
 TRAPS = (
+    # Of streams. Always so: records of a shard in their order and of two shards in none, stamps in
+    # whole seconds, numbers that get a digit more, no record where nothing changed.
     "a shard splits",
     "a shard is followed by another",
+    "a shard ends while it is partly read",
+    "new shards are listed late",
+    "reads come back empty",
     "iterators expire",
+    "records are read again",
+    "records are trimmed",
+    "the stream is turned off and on",
+    # Of processes.
     "a worker dies",
     "a worker stands still",
+    "a worker joins",
+    "a worker leaves",
     "the operator dies",
+    "the operator stands still",
+    # Of calls.
     "calls are throttled",
     "answers are lost",
 )
@@ -61,6 +74,8 @@ STORIES = (
     ("switch books", "reverse books", "switch books"),
     ("switch shelves", "reverse shelves", "switch shelves"),
     ("switch books", "switch shelves", "reverse books"),
+    ("switch shelves", "reverse shelves", "switch shelves", "complete shelves"),
+    ("switch books", "complete books", "switch shelves"),
     ("silence", "switch books"),
     ("switch shelves", "silence", "reverse shelves"),
 )
@@ -140,6 +155,15 @@ class Outcome:
     sprung: set[str] = field(default_factory=set)
     resyncs: int = 0
 
+    def add(self, other: Outcome) -> None:
+        """Count another run too."""
+        self.requests += other.requests
+        self.calls += other.calls
+        self.deaths += other.deaths
+        self.resyncs += other.resyncs
+        self.sprung |= other.sprung
+        self.longest_wait = max(self.longest_wait, other.longest_wait)
+
 
 class Process:
     """A process of the migration that can die, as by kill -9, and stand still."""
@@ -149,6 +173,7 @@ class Process:
         self.database.on_death = self._died
         self.context = machine.context(name, self.database)
         self.task: asyncio.Task[None] | None = None
+        self.worker: Worker | None = None
 
     def run(self, main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.task = asyncio.get_running_loop().create_task(main)
@@ -169,9 +194,12 @@ class Machine:
         self.outcome = Outcome()
         self._processes = 0
         self._workers: list[Process] = []
+        self._keepers: list[asyncio.Task[None]] = []
         self._operator: Process | None = None
         self._operator_dies_in: int | None = None
-        self._silent = False
+        self._speaking = asyncio.Event()
+        self._speaking.set()
+        self._completed: set[str] = set()
         self._application: Application
 
     async def run(self) -> Outcome:
@@ -193,23 +221,25 @@ class Machine:
         loop = asyncio.get_running_loop()
         chances = [random.Random(f"{self.scenario.seed}/{n}") for n in range(self.scenario.writers)]
         writers = [loop.create_task(application.use(chance)) for chance in chances]
-        keepers = [loop.create_task(self._keep_worker(n)) for n in range(self.scenario.workers)]
+        for _ in range(self.scenario.workers):
+            self._join()
         traps = loop.create_task(self._spring())
         try:
             for step in ("start", "copied", *self.scenario.story):
                 await self._step(step)
             traps.cancel()
             world.faults = replace(world.faults, throttled=0.0, unanswered=0.0)
-            await asyncio.sleep(5.0)
+            await sleep(5.0)
             application.stopped = True
             await asyncio.gather(*writers)
             self.outcome.wrong += application.violations[:5]
             for module in ("books", "shelves"):
-                await self._step(f"judge {module}")
+                if module not in self._completed:
+                    await self._step(f"judge {module}")
             self._judge(application)
         finally:
-            self._silent = True
-            for task in (*writers, *keepers, traps):
+            self._speaking.clear()
+            for task in (*writers, *self._keepers, traps):
                 task.cancel()
             for process in self._workers:
                 process.database.die()
@@ -224,29 +254,36 @@ class Machine:
         loop = asyncio.get_running_loop()
         return Context(
             name=f"{name}-{self._processes}", mapping=MAPPING, database=database, control=CONTROL,
-            clock=loop.time, wall=loop.time, sleep=asyncio.sleep,
+            clock=loop.time, wall=loop.time, sleep=sleep,
             chance=random.Random(f"{self.scenario.seed} {name} {self._processes}"),
             settings=self.settings,
         )  # fmt: skip
 
     # --- processes ------------------------------------------------------------------------------
 
+    def _join(self) -> None:
+        number = len(self._keepers)
+        keeper = asyncio.get_running_loop().create_task(self._keep_worker(number))
+        keeper.add_done_callback(_end_with)
+        self._keepers.append(keeper)
+
     async def _keep_worker(self, number: int) -> None:
         """A worker that is started again whenever it ends."""
         while True:
-            if self._silent:
-                await asyncio.sleep(60.0)
-                continue
+            await self._speaking.wait()
             process = Process(self, f"worker{number}")
+            process.worker = Worker(process.context)
             self._workers.append(process)
-            task = process.run(Worker(process.context).run())
+            task = process.run(process.worker.run())
             await asyncio.wait([task])
             self._workers.remove(process)
             if not task.cancelled() and task.exception() is not None:
                 error = task.exception()
                 raise RuntimeError(f"a worker failed: {error!r}") from error
-            self.outcome.deaths += process.database.dead
-            await asyncio.sleep(0.5)
+            if not process.database.dead:
+                return  # it left
+            self.outcome.deaths += 1
+            await sleep(0.5)
 
     async def _step(self, step: str) -> None:
         """An operator's step, made again until it is done, by a new process after each death."""
@@ -271,7 +308,7 @@ class Machine:
             if not isinstance(error, RefusedError | AbortedError | BarrierError):
                 raise error
             await self._recover()
-            await asyncio.sleep(1.0)
+            await sleep(1.0)
         raise AssertionError(f"{step!r} was never carried out: {error}")
 
     async def _recover(self) -> None:
@@ -296,6 +333,9 @@ class Machine:
                 if found.differences:
                     raise ViolationError(f"{step}: {list(map(str, found.differences))}")
                 await (migration.switch if command == "switch" else migration.reverse)(module)
+            case "complete":
+                await migration.complete(module)
+                self._completed.add(module)
             case "judge":
                 found = await migration.verify(module)
                 self.outcome.wrong += [f"verify: {difference}" for difference in found.differences]
@@ -311,7 +351,7 @@ class Machine:
 
     async def _spring(self) -> None:
         for trap in self.scenario.traps:
-            await asyncio.sleep(max(0.0, trap.at - self.world.now()))
+            await sleep(max(0.0, trap.at - self.world.now()))
             self.outcome.sprung.add(trap.name)
             self._traps()[trap.name](trap.number)
 
@@ -319,24 +359,90 @@ class Machine:
         return {
             "a shard splits": lambda n: self._shard(n, SimulatedStream.split),
             "a shard is followed by another": lambda n: self._shard(n, SimulatedStream.roll),
+            "a shard ends while it is partly read": self._shard_ends_partly_read,
+            "new shards are listed late": self._listed_late,
+            "reads come back empty": lambda n: self._stream(n).read_nothing(n),
             "iterators expire": lambda n: self._stream(n).expire_iterators(),
+            "records are read again": self._records_are_read_again,
+            "records are trimmed": self._records_are_trimmed,
+            "the stream is turned off and on": self._off_and_on,
             "a worker dies": self._worker_dies,
             "a worker stands still": self._worker_stands_still,
+            "a worker joins": lambda _: self._join(),
+            "a worker leaves": self._worker_leaves,
             "the operator dies": self._operator_dies,
+            "the operator stands still": self._operator_stands_still,
             "calls are throttled": lambda n: self._fail(throttled=0.3, seconds=n / 10),
             "answers are lost": lambda n: self._fail(unanswered=0.15, seconds=n / 20),
         }
 
-    def _stream(self, number: int) -> SimulatedStream:
+    def _table(self, number: int) -> SimulatedTable:
         tables = [MONOLITH, BOOKS.table, SHELVES.table]
-        stream = self.world.tables[tables[number % 3].name].stream
+        return self.world.tables[tables[number % 3].name]
+
+    def _stream(self, number: int) -> SimulatedStream:
+        table = self._table(number)
+        stream = table.stream or table.off
         assert stream is not None
         return stream
 
     def _shard(self, number: int, change: Callable[..., None]) -> None:
         stream = self._stream(number)
         shards = stream.open_shards()
-        change(stream, shards[number % len(shards)])
+        if shards:
+            change(stream, shards[number % len(shards)])
+
+    def _shard_ends_partly_read(self, number: int) -> None:
+        """Nothing is read of it for a moment, so that its end comes before its last record."""
+        stream = self._stream(number)
+        stream.read_nothing(2)
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, lambda: self._shard(number, SimulatedStream.roll))
+
+    def _listed_late(self, number: int) -> None:
+        self._stream(number).list_late(self.settings.successor / 4 * number / 60)
+        self._shard(number, SimulatedStream.split)
+
+    def _records_are_trimmed(self, number: int) -> None:
+        """A shard forgets up to a place near the last record that was applied. (What was never read
+        is forgotten in silence, and only by a whole day: "silence".)"""
+        table = self._table(number)
+        stream = self._stream(number)
+        for item in self.world.tables[CONTROL.name].items.values():
+            values = item["values"]["M"]
+            after = values.get("after", {}).get("S")
+            if after and f"#stream#{table.table.name}#" in item["sk"]["S"]:
+                stream.forget(values["shard"]["S"], after, number % 5)
+
+    def _off_and_on(self, number: int) -> None:
+        """The records in between are nowhere."""
+        table = self._table(number)
+        if table.stream is None:
+            return
+        table.off, table.stream = table.stream, None
+        for shard in table.off.open_shards():
+            table.off.close(shard)
+
+        def on() -> None:
+            table.stream = SimulatedStream(table.table.name, self.world.chance, self.world.now)
+
+        asyncio.get_running_loop().call_later(number / 20, on)
+
+    def _records_are_read_again(self, number: int) -> None:
+        """A worker dies when records were applied, before it writes so down."""
+        if self._workers:
+            self._workers[number % len(self._workers)].database.dies_at_checkpoint = True
+
+    def _worker_leaves(self, number: int) -> None:
+        """It is asked to end, as by SIGTERM. The last one stays."""
+        if len(self._workers) > 1:
+            worker = self._workers[number % len(self._workers)].worker
+            assert worker is not None
+            worker.stop()
+
+    def _operator_stands_still(self, number: int) -> None:
+        if self._operator is not None:
+            self._operator.database.stands_still_until = self.world.now() + LATEST * number / 60
 
     def _worker_dies(self, number: int) -> None:
         """At one of its next calls, whichever that is."""
@@ -367,28 +473,35 @@ class Machine:
 
     async def _silence(self) -> None:
         """No worker runs for longer than a stream remembers; the application goes on."""
-        self._silent = True
+        self._speaking.clear()
         for process in list(self._workers):
             process.database.die()
-        await asyncio.sleep(5.0)
+        await sleep(5.0)
         for stream in (self._stream(n) for n in range(3)):
             for shard in stream.open_shards():
                 stream.roll(shard)
         self._application.is_slow = True
-        await asyncio.sleep(30 * 3600.0)
+        await sleep(30 * 3600.0)
         self._application.is_slow = False
-        self._silent = False
+        self._speaking.set()
 
     # --- judgement ------------------------------------------------------------------------------
 
     def _judge(self, application: Application) -> None:
-        """Owner and follower both hold the truth, and nothing else."""
-        monolith = self.world.tables[MONOLITH.name].items
+        """Owner and follower both hold the truth, and nothing else. (Of a module that is completed
+        the source is left as it was.)"""
+        completed = {MAPPING.target(module).table.name for module in self._completed}
         from_source: dict[Cell, Item] = {}
-        for item in monolith.values():
+        for item in self.world.tables[MONOLITH.name].items.values():
             if not item["pk"]["S"].startswith("~migration#"):
                 from_source.update(MAPPING.rows(live(item)))
-        self.outcome.wrong += [f"source: {w}" for w in compare(from_source, application.truth)]
+        self.outcome.wrong += [
+            f"source: {wrong}"
+            for wrong in compare(
+                {c: i for c, i in from_source.items() if c.table not in completed},
+                {c: i for c, i in application.truth.items() if c.table not in completed},
+            )
+        ]
         in_targets: dict[Cell, Item] = {}
         for target in (BOOKS, SHELVES):
             for cell, item in self.world.tables[target.table.name].items.items():
@@ -396,6 +509,12 @@ class Machine:
                 if row is not None and not cell.partition.startswith("~migration#"):
                     in_targets[cell] = row
         self.outcome.wrong += [f"targets: {w}" for w in compare(in_targets, application.truth)]
+
+
+def _end_with(keeper: asyncio.Task[None]) -> None:
+    """A worker that fails ends the run: what a callback raises, the loop does."""
+    if not keeper.cancelled():
+        keeper.result()
 
 
 def play(scenario: Scenario, *, settings: Settings = SETTINGS) -> Outcome:
