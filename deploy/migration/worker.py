@@ -171,10 +171,11 @@ class Worker:
                 return
             if work.row.key in self._working:
                 continue
-            hold = await self._leases.take(work.row)
-            if hold is not None:
+            taken = await self._leases.take(work.row)
+            if taken is not None:
                 missing -= 1
-                self._working[work.row.key] = group.create_task(self._work(hold, work.follow(hold)))
+                task = group.create_task(self._work(taken, work.follow(taken)))
+                self._working[work.row.key] = task
 
     async def _work(self, hold: Hold, work: Coroutine[Any, Any, None]) -> None:
         self._holds[hold.row.key] = hold
