@@ -371,11 +371,13 @@ class Quiet:
 
     async def wait(self, tell: Tell = silent) -> None:
         """Until it has been."""
-        settle = self._context.settings.settle
+        settings = self._context.settings
         while not await self.observe():
             assert self._seen is not None
-            tell("waiting until it is quiet", self._context.clock() - self._seen[1], settle)
-            await self._context.sleep(self._context.settings.poll * 10)
+            waited = self._context.clock() - self._seen[1]
+            tell("waiting until it is quiet", waited, settings.settle)
+            left = max(settings.settle - waited, settings.poll)
+            await self._context.sleep(min(left, settings.poll * 10))
 
 
 class LeaseLostError(Exception):

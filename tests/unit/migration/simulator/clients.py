@@ -34,6 +34,9 @@ Result = TypeVar("Result")
 
 QUERY_LIMIT = 8
 
+FATES = ("never", "at once", "later")
+"""Whether what is on its way when its process dies is carried out."""
+
 
 @dataclass
 class Faults:
@@ -81,6 +84,9 @@ class SimulatedDatabase:
         self.calls = 0
         self.dies_at: int | None = None
         self.dies_at_checkpoint = False
+        self.fate: str | None = None
+        """What becomes of the write at which it dies: one of FATES, or as chance has it."""
+        self.died_at_a_write = False
         self.on_death: Callable[[], None] = lambda: None
         self.stands_still_until = 0.0
 
@@ -189,12 +195,13 @@ class SimulatedDatabase:
         self.calls += 1
         try:
             if self.calls == self.dies_at:
+                self.died_at_a_write = write
                 self.die()
             await sleep(self._until_sent(chance))
         except asyncio.CancelledError:
             # Cancelled by its own death: the request may be on its way.
             if write and self._has_died():
-                self._maybe_later(action)
+                self._maybe_later(action, self.fate)
             raise
         if not self._reliable:
             if chance.random() < world.faults.throttled:
@@ -216,17 +223,17 @@ class SimulatedDatabase:
         still = max(self.stands_still_until - self._world.now(), 0.0)
         return still + chance.expovariate(200)
 
-    def _maybe_later(self, action: Callable[[], object]) -> None:
+    def _maybe_later(self, action: Callable[[], object], fate: str | None = None) -> None:
         chance = self._world.chance
 
         def carry_out() -> None:
             with suppress(DatabaseError):
                 action()
 
-        what = chance.random()
-        if what < 0.4:
+        fate = fate or chance.choices(FATES, (0.2, 0.4, 0.4))[0]
+        if fate == "at once":
             carry_out()
-        elif what < 0.8:
+        elif fate == "later":
             delay = chance.uniform(0.0, self._world.faults.latest_seconds)
             asyncio.get_running_loop().call_later(delay, carry_out)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,10 +37,10 @@ from tests.unit.migration.simulator.virtual_time import run, sleep
 
 SETTINGS = Settings(
     segments=3, page=3, batch=3, concurrency=3, poll=0.3, look=0.5, discover=1.0, successor=20.0,
-    lease=2.0, settle=6.0, gate_lease=0.3, longest_request=0.5, fence=8.0, units_per_second=50.0,
+    lease=2.0, settle=5.0, gate_lease=0.3, longest_request=0.5, fence=8.0, units_per_second=50.0,
     max_lag_to_switch=3.0, touched_to_switch=2,
 )  # fmt: skip
-LATEST = 5.0
+LATEST = 4.0
 """An unanswered call may be carried out so much later, a process stand still so long."""
 
 _ATTEMPTS = 12
@@ -91,6 +92,16 @@ class Trap:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """The death of the workers, or of the operators, at one of all their calls, and whether what it
+    was about to write is written."""
+
+    who: str
+    call: int
+    fate: str
+
+
+@dataclass(frozen=True)
 class Scenario:
     """Everything that a run follows from."""
 
@@ -103,12 +114,15 @@ class Scenario:
     """Books and users that there may be. The fewer, the more often each is written; the more, the
     longer a mistake stays."""
     calm_from: float = float("inf")
+    crash: Crash | None = None
+    latest: float = LATEST
 
     def __str__(self) -> str:
         traps = "".join(
             f"\n    {trap.at:6.2f} s  {trap.name} ({trap.number})" for trap in self.traps
         )
-        return f"seed {self.seed}: {', '.join(self.story)}{traps}"
+        crash = f"\n    {self.crash}" if self.crash else ""
+        return f"seed {self.seed}: {', '.join(self.story)}{crash}{traps}"
 
 
 def scenario(seed: int) -> Scenario:
@@ -152,6 +166,8 @@ class Outcome:
     deaths: int = 0
     seconds: float = 0.0
     longest_wait: float = 0.0
+    calls_of: Counter[str] = field(default_factory=Counter)
+    died_at_a_write: bool = False
     sprung: set[str] = field(default_factory=set)
     resyncs: int = 0
 
@@ -190,7 +206,7 @@ class Machine:
     def __init__(self, scenario: Scenario, *, settings: Settings = SETTINGS) -> None:
         self.scenario = scenario
         self.settings = settings
-        self.world = World(scenario.seed, Faults(latest_seconds=LATEST))
+        self.world = World(scenario.seed, Faults(latest_seconds=scenario.latest))
         self.outcome = Outcome()
         self._processes = 0
         self._workers: list[Process] = []
@@ -229,7 +245,7 @@ class Machine:
                 await self._step(step)
             traps.cancel()
             world.faults = replace(world.faults, throttled=0.0, unanswered=0.0)
-            await sleep(5.0)
+            await sleep(self.scenario.latest + 1.0)
             application.stopped = True
             await asyncio.gather(*writers)
             self.outcome.wrong += application.violations[:5]
@@ -242,6 +258,7 @@ class Machine:
             for task in (*writers, *self._keepers, traps):
                 task.cancel()
             for process in self._workers:
+                self._count(process, "worker")
                 process.database.die()
         self.outcome.requests = application.requests
         self.outcome.longest_wait = application.longest_wait
@@ -272,10 +289,12 @@ class Machine:
         while True:
             await self._speaking.wait()
             process = Process(self, f"worker{number}")
+            self._arm(process, "worker")
             process.worker = Worker(process.context)
             self._workers.append(process)
             task = process.run(process.worker.run())
             await asyncio.wait([task])
+            self._count(process, "worker")
             self._workers.remove(process)
             if not task.cancelled() and task.exception() is not None:
                 error = task.exception()
@@ -284,6 +303,18 @@ class Machine:
                 return  # it left
             self.outcome.deaths += 1
             await sleep(0.5)
+
+    def _arm(self, process: Process, who: str) -> None:
+        crash = self.scenario.crash
+        if crash is not None and crash.who == who:
+            left = crash.call - self.outcome.calls_of[who]
+            if left > 0:
+                process.database.dies_at = left
+                process.database.fate = crash.fate
+
+    def _count(self, process: Process, who: str) -> None:
+        self.outcome.calls_of[who] += process.database.calls
+        self.outcome.died_at_a_write |= process.database.died_at_a_write
 
     async def _step(self, step: str) -> None:
         """An operator's step, made again until it is done, by a new process after each death."""
@@ -296,8 +327,10 @@ class Machine:
             if self._operator_dies_in is not None:
                 process.database.dies_at = self._operator_dies_in
                 self._operator_dies_in = None
+            self._arm(process, "operator")
             task = process.run(self._carry_out(Migration(process.context), step))
             await asyncio.wait([task])
+            self._count(process, "operator")
             self._operator = None
             if task.cancelled():
                 self.outcome.deaths += 1

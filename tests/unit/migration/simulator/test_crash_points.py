@@ -1,0 +1,56 @@
+"""A whole small migration, there, back and there again, with a death at each of its calls.
+
+Every call of the workers and of the operators is once the last of its process; a write is once never
+carried out, once at once, and once when the next process is long at work. The process is started
+again, and in the end nothing is lost, stale or resurrected. All of them are played where 2,000 seeds
+are (`LYCEUM_MIGRATION_SEEDS`), else some, evenly spread.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.migration.simulator.clients import FATES
+from tests.unit.migration.simulator.machine import SETTINGS, Crash, Outcome, Scenario, play
+from tests.unit.migration.simulator.seeds import SEEDS
+
+SMALL = replace(
+    SETTINGS, segments=1, page=10, batch=10, poll=0.4, look=0.6, discover=2.0, settle=1.0,
+    gate_lease=0.2, longest_request=0.3, units_per_second=1_000.0,
+)  # fmt: skip
+STORY = ("switch shelves", "reverse shelves", "switch shelves", "complete shelves")
+WHOLE = Scenario(5, STORY, (), workers=1, writers=2, names=2, latest=0.8)
+EVERY = max(1, 400 // SEEDS)
+
+
+def crashed(who: str, call: int, fate: str) -> Outcome:
+    played = replace(WHOLE, crash=Crash(who, call, fate))
+    try:
+        outcome = play(played, settings=SMALL)
+    except Exception as error:
+        raise AssertionError(f"{played}\n  raised {error!r}") from error
+    assert outcome.wrong == [], f"{played}\n  {outcome.wrong[:10]}"
+    return outcome
+
+
+@pytest.mark.parametrize("who", ["worker", "operator"])
+def test_a_death_at_any_call_loses_nothing(who: str) -> None:
+    calls = play(WHOLE, settings=SMALL).calls_of[who]
+    writes = deaths = 0
+    for call in range(1, calls + 1, EVERY):
+        first = crashed(who, call, FATES[0])
+        deaths += first.deaths
+        if first.died_at_a_write:
+            writes += 1
+            deaths += sum(crashed(who, call, fate).deaths for fate in FATES[1:])
+    points = len(range(1, calls + 1, EVERY))
+    sys.stdout.write(
+        f"\n{points} of {calls} calls of the {who}, {writes} of them writes: {deaths} deaths; "
+        f"0 lost, 0 stale, 0 resurrected\n"
+    )
+    assert writes > points / 20
+    # Each was really died at; a call of what goes on beside the last step may come too late.
+    assert deaths >= 0.95 * (points + (len(FATES) - 1) * writes)
