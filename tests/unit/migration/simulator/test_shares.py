@@ -161,7 +161,7 @@ def test_who_leaves_gives_back_at_once_and_who_dies_after_its_lease() -> None:
         await crew.shares()
         # Nothing of who left is on its way.
         assert await crew.control.disturbances() == disturbances
-        gone = list(crew.workers)[0]
+        gone = next(iter(crew.workers))
         crew.happens("dies", 0)
         await sleep(MANY.lease * 0.5)
         assert (await crew.owners())[gone]
