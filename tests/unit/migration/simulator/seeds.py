@@ -15,6 +15,7 @@ from tests.unit.migration.simulator.machine import Outcome, Scenario, play, scen
 
 SEEDS = int(os.environ.get("LYCEUM_MIGRATION_SEEDS", "40"))
 FIRST_SEED = int(os.environ.get("LYCEUM_MIGRATION_FIRST_SEED", "0"))
+CHUNK = 200
 FOLDER = "tests/unit/migration/simulator"
 
 
@@ -36,14 +37,17 @@ def fail(played: Scenario, found: list[str]) -> None:
     )
 
 
-def play_seeds(remainder: int) -> Outcome:
-    """All of the seeds that leave this remainder when divided by two."""
+def chunks(remainder: int) -> list[range]:
+    """The seeds that leave this remainder when divided by two, some at a time."""
+    first = FIRST_SEED + (remainder - FIRST_SEED) % 2
+    last = FIRST_SEED + SEEDS
+    return [range(start, min(start + CHUNK, last), 2) for start in range(first, last, CHUNK)]
+
+
+def play_seeds(seeds: range) -> Outcome:
+    """The scenarios of these seeds."""
     total = Outcome()
-    played = 0
-    for seed in range(FIRST_SEED, FIRST_SEED + SEEDS):
-        if seed % 2 != remainder:
-            continue
-        played += 1
+    for seed in seeds:
         try:
             outcome = play(scenario(seed))
         except Exception as error:
@@ -53,7 +57,7 @@ def play_seeds(remainder: int) -> Outcome:
             fail(scenario(seed), outcome.wrong)
         total.add(outcome)
     sys.stdout.write(
-        f"\n{played} scenarios: {total.requests} requests, {total.calls} calls, {total.deaths} "
+        f"\n{len(seeds)} scenarios: {total.requests} requests, {total.calls} calls, {total.deaths} "
         f"deaths, {total.resyncs} resyncs, longest wait {total.longest_wait:.1f} s of virtual "
         f"time; 0 lost, 0 stale, 0 resurrected\n"
     )

@@ -61,6 +61,18 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
     "no gate": (
         lambda seed: storm(seed, "iterators expire", *THERE_AND_BACK), SETTINGS,
     ),
+    "children that are not listed yet not waited for": (
+        lambda seed: storm(
+            seed, "new shards are listed late", *THERE_AND_BACK, every=3.5, numbers=(40, 60),
+        ),
+        SETTINGS,
+    ),
+    "any stream of the table": (
+        lambda seed: storm(
+            seed, "the stream is turned off and on", "switch books", every=9.0, calm_from=30.0,
+        ),
+        SETTINGS,
+    ),
 }  # fmt: skip
 
 

@@ -63,12 +63,12 @@ class VirtualTimeLoop(AbstractEventLoop):
     What a callback raises ends the loop: nothing in a simulation may fail unseen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_steps: int = MOST_STEPS) -> None:
         self._now = 0.0
         self._ready: deque[_Call] = deque()
         self._timers: list[tuple[float, int, _Call | asyncio.Future[None]]] = []
         self._timed = 0  # those due at the same moment go in the order in which they were made
-        self._left = MOST_STEPS
+        self._left = self._most = most_steps
         self._stopping = False
         self._closed = False
 
@@ -131,7 +131,7 @@ class VirtualTimeLoop(AbstractEventLoop):
             while not self._stopping:
                 self._left -= 1
                 if self._left == 0:
-                    raise LivelockError(f"no end after {MOST_STEPS} steps, at {self._now:.1f} s")
+                    raise LivelockError(f"no end after {self._most} steps, at {self._now:.1f} s")
                 if ready:
                     call = ready.popleft()
                 else:
@@ -189,9 +189,9 @@ async def sleep(seconds: float) -> None:
     await future
 
 
-def run(main: Coroutine[Any, Any, Result]) -> Result:
+def run(main: Coroutine[Any, Any, Result], *, most_steps: int = MOST_STEPS) -> Result:
     """Run in virtual time. Whatever is left running is cancelled."""
-    loop = VirtualTimeLoop()  # type: ignore[abstract] # nobody here needs the rest of a loop
+    loop = VirtualTimeLoop(most_steps)  # type: ignore[abstract] # nobody here needs the rest of a loop
     try:
         task = loop.create_task(main)
         task.add_done_callback(lambda _: loop.stop())
