@@ -1,7 +1,8 @@
 """The control table: state, work, leases, quiet and the audit log, each a row with a version.
 
-Owns compare-and-set of rows and what the rows mean. Every change is conditional on the version that
-was read, so of two processes one is first, and a request that lands late changes nothing.
+Owns compare-and-set of rows and what the rows mean. Every change is conditional on the very write
+that was read, so of two processes one is first, and a request that lands late changes nothing; also
+where the row was removed and made anew, and counts its versions from one again.
 
 | key (`sk`) | what |
 |---|---|
@@ -62,12 +63,12 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the control table as it was read."""
+    """A row of the control table as it was read. `written_by` names one write, and no other."""
 
     key: str
     version: int
     values: Values
-    written_by: str = ""
+    written_by: str
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Control:
         condition = (
             Missing((self._table.partition,))
             if previous is None
-            else Equal(("v",), {"N": str(previous.version)})
+            else Equal(("w",), {"S": previous.written_by})
         )
         item = {
             **self._table.key(self._cell(key)),
@@ -195,11 +196,10 @@ class Control:
     async def remove(self, row: Row) -> None:
         """Remove a row that is still as it was read. Raises ConflictError."""
         database = self._context.database
+        as_it_was = Equal(("w",), {"S": row.written_by})
         try:
             await self._context.patience.answer(
-                lambda: database.delete(
-                    self._table, self._cell(row.key), Equal(("v",), {"N": str(row.version)})
-                )
+                lambda: database.delete(self._table, self._cell(row.key), as_it_was)
             )
         except ConditionFailed as failed:
             if failed.item is not None:
@@ -450,7 +450,7 @@ class Leases:
     def __init__(self, context: Context, control: Control) -> None:
         self._context = context
         self._control = control
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
 
     async def take(self, row: Row, **changes: object) -> Hold | None:
         """The row leased to us, and changed; None while somebody else has it."""
@@ -473,8 +473,9 @@ class Leases:
     def is_silent(self, row: Row) -> bool:
         """Whether nobody has changed the row for the time of a lease, while this was asked."""
         now = self._context.clock()
-        version, since = self._seen.get(row.key, (0, now))
-        if version != row.version:
-            self._seen[row.key] = (row.version, now)
+        # Not the version: a row that was removed and made anew counts from one again.
+        write, since = self._seen.get(row.key, ("", now))
+        if write != row.written_by:
+            self._seen[row.key] = (row.written_by, now)
             return False
         return now - since >= self._context.settings.lease

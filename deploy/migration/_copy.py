@@ -97,6 +97,8 @@ class Copy:
         forward = make(hold)
         source = self._context.mapping.source
         while True:
+            # Also where nothing is read or written for long: held, it would not notice otherwise.
+            hold.check()
             view = await self._control.view()
             is_current = view is not None and (view.run.epoch, view.run.phase) == (
                 self._epoch,

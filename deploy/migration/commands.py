@@ -695,7 +695,7 @@ class Migration:
                 return hold
             if first is None or row.values["owner"] != first.values["owner"]:
                 first = row
-            elif row.version != first.version and not self._waits:
+            elif row.written_by != first.written_by and not self._waits:
                 # Whoever holds it is heard of. One that is not has died: then `take` has it soon.
                 raise RefusedError(f"{_holder(row)}; --wait waits for it")
             self._tell(f"waiting: {_holder(row)}", 0, 0)

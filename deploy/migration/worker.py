@@ -167,7 +167,7 @@ class Worker:
             hold.is_asked_back = True
         missing = share - len(held)
         for work in works:
-            if missing <= 0:
+            if missing <= 0 or self._stopping:
                 return
             if work.row.key in self._working:
                 continue
@@ -179,6 +179,8 @@ class Worker:
 
     async def _work(self, hold: Hold, work: Coroutine[Any, Any, None]) -> None:
         self._holds[hold.row.key] = hold
+        if self._stopping:
+            hold.is_asked_back = True  # taken while `stop` was called
         keeping = asyncio.create_task(hold.keep())
         try:
             await work

@@ -320,8 +320,8 @@ async def test_a_trimmed_stream_is_one_line_that_says_what_to_do(
     assert told.code == 2
     (line,) = told.problems
     assert re.fullmatch(
-        r"the position in the stream is lost: Monolith: shardId-\d+-Monolith: the record is older"
-        r" than 24 hours; `resync` copies again what was missed",
+        r"the position in the stream is lost: Monolith: shardId-\d+-Monolith-[0-9a-f]{8}: the record"
+        r" is older than 24 hours; `resync` copies again what was missed",
         line,
     )
     status = await terminal.told("status")

@@ -13,6 +13,7 @@ from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final, TypeVar
 
@@ -58,7 +59,8 @@ class _Call:
 
 
 class VirtualTimeLoop(AbstractEventLoop):
-    """`time()` jumps to the next call that is due. There are no sockets, threads or signals.
+    """`time()` jumps to the next call that is due. There are no sockets and no threads, and signals
+    are those of `send_signal`.
 
     What a callback raises ends the loop: nothing in a simulation may fail unseen.
     """
@@ -71,6 +73,7 @@ class VirtualTimeLoop(AbstractEventLoop):
         self._left = self._most = most_steps
         self._stopping = False
         self._closed = False
+        self._on_signal: dict[int, Callable[[], object]] = {}
 
     def time(self) -> float:
         return self._now
@@ -122,6 +125,18 @@ class VirtualTimeLoop(AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Task[Result]:
         return asyncio.Task(coro, loop=self, name=name, context=context)
+
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
+        self._on_signal[sig] = partial(callback, *args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        return self._on_signal.pop(sig, None) is not None
+
+    def send_signal(self, sig: int) -> None:
+        """As the process gets it: to the handler that was added last."""
+        self.call_soon(self._on_signal[sig])
 
     def run_forever(self) -> None:
         """Until `stop`. Raises DeadlockError when nothing is left that could end a wait."""
