@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeVar
 
 from deploy.migration._ports import Database, Throttled, Unanswered
@@ -117,7 +118,7 @@ class Context:
     chance: random.Random
     settings: Settings = field(default_factory=Settings)
 
-    @property
+    @cached_property
     def patience(self) -> Patience:
         return Patience(self.sleep, self.chance)
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -52,7 +52,7 @@ COMPLETED: Final = "COMPLETED"
 QUARANTINE: Final = "quarantine#"
 """What the keys of rows begin with that are in quarantine."""
 
-_READ_OFTEN: Final = ("state#", "work#")
+_READ_OFTEN: Final = ("state#", "work#", "member#")
 
 Values = Mapping[str, Any]
 
@@ -129,6 +129,7 @@ class Control:
         self._table = context.control
         self._partition = context.mapping.source.name
         self._known: dict[str, Row] = {}
+        self._viewed: tuple[list[Row], View | None] = ([], None)
 
     # --- rows -----------------------------------------------------------------------------------
 
@@ -226,15 +227,10 @@ class Control:
 
     async def view(self) -> View | None:
         """The run and its modules; None before it was started."""
-        run: Run | None = None
-        modules: dict[str, Module] = {}
-        for row in await self.rows("state#"):
-            if row.key == "state#run":
-                run = Run(**row.values)
-            else:
-                module = Module(**row.values)
-                modules[module.name] = module
-        return None if run is None else View(run, modules)
+        rows = await self.rows("state#")
+        if rows != self._viewed[0]:
+            self._viewed = rows, _view(rows)
+        return self._viewed[1]
 
     async def module(self, name: str) -> tuple[Row, Module]:
         """A module and its row."""
@@ -345,6 +341,18 @@ class Control:
 
 def _hash(entry: Values) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def _view(rows: Sequence[Row]) -> View | None:
+    run: Run | None = None
+    modules: dict[str, Module] = {}
+    for row in rows:
+        if row.key == "state#run":
+            run = Run(**row.values)
+        else:
+            module = Module(**row.values)
+            modules[module.name] = module
+    return None if run is None else View(run, modules)
 
 
 def _row(item: Mapping[str, Mapping[str, Any]], sort: str) -> Row:

@@ -86,7 +86,8 @@ class SimulatedDatabase:
         self.dies_at_checkpoint = False
         self.fate: str | None = None
         """What becomes of the write at which it dies: one of FATES, or as chance has it."""
-        self.died_at_a_write = False
+        self.writes: list[int] = []
+        """Which of the calls were writes."""
         self.on_death: Callable[[], None] = lambda: None
         self.stands_still_until = 0.0
 
@@ -193,20 +194,24 @@ class SimulatedDatabase:
             raise asyncio.CancelledError
         world.calls += 1
         self.calls += 1
+        if write:
+            self.writes.append(self.calls)
         try:
             if self.calls == self.dies_at:
-                self.died_at_a_write = write
                 self.die()
-            await sleep(self._until_sent(chance))
+            still = self.stands_still_until
+            seconds = chance.expovariate(200)
+            await sleep(seconds + max(still - world.now(), 0.0) if still else seconds)
         except asyncio.CancelledError:
             # Cancelled by its own death: the request may be on its way.
             if write and self._has_died():
                 self._maybe_later(action, self.fate)
             raise
-        if not self._reliable:
-            if chance.random() < world.faults.throttled:
+        faults = world.faults
+        if not self._reliable and (faults.throttled or faults.unanswered):
+            if chance.random() < faults.throttled:
                 raise Throttled("throttled")
-            if chance.random() < world.faults.unanswered:
+            if chance.random() < faults.unanswered:
                 if write:
                     self._maybe_later(action)
                 raise Unanswered("no answer")
@@ -218,10 +223,6 @@ class SimulatedDatabase:
 
     def _has_died(self) -> bool:
         return self.dead
-
-    def _until_sent(self, chance: random.Random) -> float:
-        still = max(self.stands_still_until - self._world.now(), 0.0)
-        return still + chance.expovariate(200)
 
     def _maybe_later(self, action: Callable[[], object], fate: str | None = None) -> None:
         chance = self._world.chance

@@ -11,7 +11,15 @@ import sys
 
 import pytest
 
-from tests.unit.migration.simulator.machine import Outcome, Scenario, play, scenario, shrunk
+from deploy.migration._context import Settings
+from tests.unit.migration.simulator.machine import (
+    QUICK,
+    Outcome,
+    Scenario,
+    play,
+    scenario,
+    shrunk,
+)
 
 SEEDS = int(os.environ.get("LYCEUM_MIGRATION_SEEDS", "40"))
 FIRST_SEED = int(os.environ.get("LYCEUM_MIGRATION_FIRST_SEED", "0"))
@@ -19,17 +27,17 @@ CHUNK = 200
 FOLDER = "tests/unit/migration/simulator"
 
 
-def wrong(played: Scenario) -> list[str]:
+def wrong(played: Scenario, settings: Settings) -> list[str]:
     """What is wrong after a scenario, what was raised included."""
     try:
-        return play(played).wrong
+        return play(played, settings=settings).wrong
     except Exception as error:
         return [f"raised {error!r}"]
 
 
-def fail(played: Scenario, found: list[str]) -> None:
+def fail(played: Scenario, found: list[str], settings: Settings) -> None:
     """Fail with as few traps as it takes."""
-    least = shrunk(played, lambda less: bool(wrong(less)))
+    least = shrunk(played, lambda less: bool(wrong(less, settings)))
     lines = "\n  ".join(found[:10])
     pytest.fail(
         f"{least}\n  {lines}\nagain: LYCEUM_MIGRATION_FIRST_SEED={played.seed} "
@@ -49,12 +57,12 @@ def play_seeds(seeds: range) -> Outcome:
     total = Outcome()
     for seed in seeds:
         try:
-            outcome = play(scenario(seed))
+            outcome = play(scenario(seed), settings=QUICK)
         except Exception as error:
-            fail(scenario(seed), [f"raised {error!r}"])
+            fail(scenario(seed), [f"raised {error!r}"], QUICK)
             raise
         if outcome.wrong:
-            fail(scenario(seed), outcome.wrong)
+            fail(scenario(seed), outcome.wrong, QUICK)
         total.add(outcome)
     sys.stdout.write(
         f"\n{len(seeds)} scenarios: {total.requests} requests, {total.calls} calls, {total.deaths} "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.migration.simulator.machine import (
+    SETTINGS,
     STORIES,
     TRAPS,
     Scenario,
@@ -88,9 +89,9 @@ ONCE_WRONG = (
 
 @pytest.mark.parametrize("played", ONCE_WRONG, ids=lambda played: f"seed-{played.seed}")
 def test_what_once_went_wrong(played: Scenario) -> None:
-    found = wrong(played)
+    found = wrong(played, SETTINGS)
     if found:
-        fail(played, found)
+        fail(played, found, SETTINGS)
 
 
 @pytest.mark.parametrize("trap", TRAPS)
@@ -98,9 +99,9 @@ def test_each_trap_by_itself(trap: str) -> None:
     """One story with a few traps of one name: what fails says which."""
     traps = tuple(Trap(0.4 + 2.7 * n, trap, 7 * n % 60) for n in range(8))
     played = Scenario(1, STORIES[1], traps)
-    found = wrong(played)
+    found = wrong(played, SETTINGS)
     if found:
-        fail(played, found)
+        fail(played, found, SETTINGS)
 
 
 def test_a_scenario_is_the_same_every_time() -> None:

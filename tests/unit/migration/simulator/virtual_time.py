@@ -141,11 +141,12 @@ class VirtualTimeLoop(AbstractEventLoop):
     def run_forever(self) -> None:
         """Until `stop`. Raises DeadlockError when nothing is left that could end a wait."""
         asyncio._set_running_loop(self)
+        left = self._left
         try:
             ready, timers = self._ready, self._timers
             while not self._stopping:
-                self._left -= 1
-                if self._left == 0:
+                left -= 1
+                if left == 0:
                     raise LivelockError(f"no end after {self._most} steps, at {self._now:.1f} s")
                 if ready:
                     call = ready.popleft()
@@ -164,6 +165,7 @@ class VirtualTimeLoop(AbstractEventLoop):
                 if not call.is_cancelled:
                     call.context.run(call.callback, *call.arguments)
         finally:
+            self._left = left
             self._stopping = False
             asyncio._set_running_loop(None)
 
@@ -197,8 +199,7 @@ class VirtualTimeLoop(AbstractEventLoop):
 
 async def sleep(seconds: float) -> None:
     """As `asyncio.sleep`, which makes and cancels a handle that nobody here asks for."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualTimeLoop)
+    loop: VirtualTimeLoop = asyncio.get_running_loop()  # type: ignore[assignment]
     future: asyncio.Future[None] = asyncio.Future(loop=loop)
     loop.wake(future, seconds)
     await future
