@@ -45,12 +45,12 @@ class Back:
                 continue
             if not isinstance(origin, Origin):
                 await self._control.quarantine(cell, "is of no rule, and nothing that stays")
-            elif module.owner != TARGET:
+            elif module.owner == TARGET:
+                found[origin.source] = origin.rule
+            elif change.created_at >= module.since:
                 await self._control.quarantine(
                     cell, f"was written in the target before {module.name} was switched"
                 )
-            else:
-                found[origin.source] = origin.rule
         await together(
             [self.bring(rule, cell) for cell, rule in found.items()],
             self._context.settings.concurrency,

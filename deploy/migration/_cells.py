@@ -108,7 +108,7 @@ class Cells:
                 partial(self._context.database.put, table, row, condition),
                 before=self._before,
                 unanswered=self._control.disturb,
-                throttled=lambda: self._meter.refused(table.name) if self._meter else None,
+                throttled=lambda: self._refused(table),
             )
         except ConditionFailed as failed:
             # It is charged all the same, and says not how much: as what it met.
@@ -121,6 +121,23 @@ class Cells:
         if self._meter is not None:
             self._meter.spent(table.name, units)
 
+    def _refused(self, table: Table) -> None:
+        if self._meter is not None:
+            self._meter.refused(table.name)
+
+    async def unmark(self, table: Table, item: Item) -> None:
+        """Remove the mark that was seen on an item, if it is still there."""
+        try:
+            units = await self._context.patience.answer(
+                partial(self._context.database.unmark, table, table.cell(item), item[MARK]),
+                before=self._before,
+                unanswered=self._control.disturb,
+                throttled=lambda: self._refused(table),
+            )
+        except ConditionFailed as failed:
+            units = write_units(failed.item or item)
+        self._spend(table, units)
+
     async def remove(self, table: Table, cell: Cell, condition: Condition) -> bool:
         """Remove what stands; whether nothing does any more."""
         try:
@@ -128,6 +145,7 @@ class Cells:
                 partial(self._context.database.delete, table, cell, condition),
                 before=self._before,
                 unanswered=self._control.disturb,
+                throttled=lambda: self._refused(table),
             )
         except ConditionFailed as failed:
             return failed.item is None

@@ -78,6 +78,7 @@ class Run:
     `items` and `bytes` are what the plan found in the source; `copying_since` is a time of day. What `throttle` said takes the place of
     the settings where it is not 0: units a second that the copy takes of the source and of each
     target, and seconds of lag. A `rehearsal` is torn down, and switches nothing.
+    `leftovers`: it was cancelled, and what it wrote is not removed yet.
     """
 
     phase: str
@@ -92,6 +93,7 @@ class Run:
     write_units: float = 0
     max_lag: float = 0
     rehearsal: bool = False
+    leftovers: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Module:
     """A module. `fence` is the token of a switch under way, "" when open.
 
     `generation` counts changes of owner. `verification` names the running or last one, of which
-    `clean` says whether it found no difference. `stream_epoch` is of the way back.
+    `clean` says whether it found no difference. `stream_epoch` is of the way back. `since` is the
+    time of day since when the owner is the owner, in this migration.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Module:
     clean: bool = False
     stream_epoch: int = 1
     lost: bool = False
+    since: float = 0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
-from deploy.migration._items import AttributeValue, Item
+from deploy.migration._items import MARK, AttributeValue, Item
 from deploy.migration._ports import (
     AllOf,
     AnyOf,
@@ -106,6 +106,7 @@ class DynamoDBDatabase:
         }
         if rights is Rights.DATA:
             tries |= {
+                "dynamodb:UpdateItem": lambda: self.unmark(table, cell, {"M": {}}),
                 "dynamodb:BatchGetItem": lambda: self.get_many(table, [cell]),
                 "dynamodb:Scan": lambda: self.scan(
                     table, segment=0, segments=1, start=None, limit=1
@@ -176,7 +177,7 @@ class DynamoDBDatabase:
             ReturnConsumedCapacity="TOTAL",
             **_condition(condition),
         )
-        return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 1.0))
+        return _units(answer)
 
     async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
         """As `Database.delete`."""
@@ -186,6 +187,23 @@ class DynamoDBDatabase:
             Key=table.key(cell),
             **_condition(condition),
         )
+
+    async def unmark(self, table: Table, cell: Cell, mark: AttributeValue) -> float:
+        """As `Database.unmark`."""
+        expression = Expression()
+        as_it_was = expression.write(Equal((MARK,), mark))
+        answer = await self._call(
+            self._dynamodb.update_item,
+            TableName=table.name,
+            Key=table.key(cell),
+            UpdateExpression=expression.remove((MARK,)),
+            ConditionExpression=as_it_was,
+            ExpressionAttributeNames=expression.names,
+            ExpressionAttributeValues=expression.values,
+            ReturnConsumedCapacity="TOTAL",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        return _units(answer)
 
     async def scan(
         self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int
@@ -365,6 +383,10 @@ def _key(of: Mapping[str, Any]) -> list[str]:
     return [name for _, name in pairs]
 
 
+def _units(answer: Mapping[str, Any]) -> float:
+    return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 1.0))
+
+
 def _page(answer: Mapping[str, Any]) -> Page:
     units = float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", len(answer["Items"])))
     return Page(answer["Items"], answer.get("LastEvaluatedKey"), units)
@@ -417,6 +439,10 @@ class Expression:
                 return " AND ".join(f"({self.write(each)})" for each in conditions)
             case AnyOf(conditions):
                 return " OR ".join(f"({self.write(each)})" for each in conditions)
+
+    def remove(self, path: Path) -> str:
+        """The text of an update that removes an attribute."""
+        return f"REMOVE {self._path(path)}"
 
     def _path(self, path: Path) -> str:
         return ".".join(self._name(name) for name in path)

@@ -47,7 +47,7 @@ class Forward:
         by_key: dict[Cell, list[Change]] = {}
         for change in changes:
             image = change.new if change.new is not None else change.old
-            if image is None or is_migrations_write(change.old, change.new):
+            if image is None:
                 continue
             cell = self._mapping.source.cell(image)
             if not cell.partition.startswith(RESERVED):
@@ -70,6 +70,9 @@ class Forward:
         self, cell: Cell, changes: Iterable[Change], view: View, touched: dict[str, set[Cell]]
     ) -> None:
         for change in changes:
+            # What the way back wrote is the source's past where the source is the owner again; a
+            # stream that is read anew, in a new epoch, shows all of it.
+            is_own = is_migrations_write(change.old, change.new)
             old = await self._place(live(change.old), report=False)
             new = await self._place(live(change.new))
             rows = {**dict.fromkeys(old.rows), **new.rows}
@@ -80,12 +83,15 @@ class Forward:
             }
             for name, target in modules.items():
                 module = view.modules[name]
+                if is_own and module.owner != SOURCE:
+                    continue
                 if module.verification:
                     touched.setdefault(module.verification, set()).add(cell)
                 if module.owner != SOURCE:
-                    await self._control.quarantine(
-                        cell, f"was written in the source after {name} was switched"
-                    )
+                    if change.created_at >= module.since:
+                        await self._control.quarantine(
+                            cell, f"was written in the source after {name} was switched"
+                        )
                     continue
                 order = Order(view.run.epoch, padded(change.sequence))
                 for row_cell, row in rows.items():

@@ -430,11 +430,11 @@ async def cancel(run: Session) -> int:
     """Nothing is left of it."""
     if run.options.dry_run:
         await run.migration.may_cancel()
-        return await _would_after_look(
-            run, "end the migration, and remove what it wrote in the targets"
-        )
+        return await _would_after_look(run, "end the migration, and remove what it wrote")
     await run.doing_it(run.migration.cancel())
-    run.report.came_out("cancelled", "cancelled: what was written in the targets is removed", {})
+    run.report.came_out(
+        "cancelled", "cancelled: what was written is removed, and it can begin anew", {}
+    )
     return DONE
 
 

@@ -203,6 +203,10 @@ class Database(Protocol):
     async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
         """Remove an item."""
 
+    async def unmark(self, table: Table, cell: Cell, mark: AttributeValue) -> float:
+        """Remove the mark of an item if it still is this one, whatever else of the item was changed
+        (UpdateItem); gives the units that it took."""
+
     async def scan(
         self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int
     ) -> Page:

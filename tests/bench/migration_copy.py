@@ -202,7 +202,7 @@ class TimedDatabase(DynamoDBDatabase):
         self._began: tuple[float, float] | None = None
         self._ended = (0.0, 0.0)
 
-    async def scan(self, table: Table, **options: Any) -> Page:  # type: ignore[override]
+    async def scan(self, table: Table, **options: Any) -> Page:
         """As `Database.scan`."""
         if getattr(self, "_source", None) == table.name and self._began is None:
             self._began = (time.monotonic(), time.process_time())

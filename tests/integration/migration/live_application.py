@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from deploy.migration._control import SOURCE
@@ -79,9 +80,7 @@ class Application:
             key = chance.choice(mine)
             value = None if chance.random() < 0.3 else self._value()
             began = time.monotonic()
-            acted = await self._request(
-                key[0], lambda owner, k=key, v=value: self._write(owner, k, v)
-            )
+            acted = await self._request(key[0], partial(self._write, key=key, value=value))
             self.writes.append(
                 Write(key, value, began, time.monotonic() if acted else float("inf"))
             )
@@ -92,7 +91,7 @@ class Application:
             await asyncio.sleep(chance.uniform(0.0, _LONGEST_PAUSE))
             key = (chance.choice(MODULES), chance.randrange(self.keys))
             began = time.monotonic()
-            found = await self._request(key[0], lambda owner, k=key: self._read(owner, k))
+            found = await self._request(key[0], partial(self._read, key=key))
             if found is not None:
                 self.reads.append(Read(key, found[0], began, time.monotonic()))
 

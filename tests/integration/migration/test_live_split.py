@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -272,7 +273,7 @@ class Operator:
             (PROGRESS.module, (migration.switch, migration.reverse, migration.switch)),
         ):
             for command in commands:
-                await self._until_done(lambda c=command, m=module: self._owner(c, m), longest=6.0)
+                await self._until_done(partial(self._owner, command, module), longest=6.0)
         await self._until_done(lambda: migration.complete(CONTENT.module), longest=0.5)
 
     async def _owner(self, command: Callable[[str], Awaitable[float | None]], module: str) -> None:

@@ -5,7 +5,7 @@ Each is a way in which such tools are written, or in which this one was or could
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ from deploy.migration import (
     commands,
 )
 from deploy.migration._items import Item, Mark
-from deploy.migration._ports import AnyOf, Condition, Missing, Present
+from deploy.migration._ports import AnyOf, Change, Condition, Missing, Present
 from deploy.migration.mapping import Cell, Table
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -149,6 +149,19 @@ def _own_writes_replicated(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_forward, "is_migrations_write", lambda *_: False)
 
 
+def _way_back_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What the way back wrote is passed over, also where the source owns the module again."""
+    apply = _forward.Forward.apply
+
+    async def of_the_owner(
+        self: _forward.Forward, changes: Sequence[Change], view: Any, number: str
+    ) -> None:
+        owners = [one for one in changes if not _forward.is_migrations_write(one.old, one.new)]
+        await apply(self, owners, view, number)
+
+    patch.setattr(_forward.Forward, "apply", of_the_owner)
+
+
 def _no_gate(patch: pytest.MonkeyPatch) -> None:
     """The application goes on as it did; it hears of a switch when its lease has run out."""
     read = _control.Control.read
@@ -206,6 +219,7 @@ BROKEN: Mapping[str, Break] = {
     "composed without comparing": _composed_without_comparing,
     "a worker that believes what it once saw": _owner_asked_before_the_records,
     "the migration's own writes replicated": _own_writes_replicated,
+    "what the way back wrote passed over": _way_back_forgotten,
     "no gate": _no_gate,
     "children that are not listed yet not waited for": _children_not_waited_for,
     "any stream of the table": _any_stream_of_the_table,

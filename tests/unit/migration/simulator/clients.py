@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from deploy.migration._items import Item
+from deploy.migration._items import AttributeValue, Item
 from deploy.migration._ports import (
     Batch,
     Condition,
@@ -120,6 +120,10 @@ class SimulatedDatabase:
 
     async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
         await self._call(lambda: self._table(table).write(cell, None, condition), write=True)
+
+    async def unmark(self, table: Table, cell: Cell, mark: AttributeValue) -> float:
+        await self._call(lambda: self._table(table).unmark(cell, mark), write=True)
+        return 1.0
 
     async def scan(
         self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int

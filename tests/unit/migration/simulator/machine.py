@@ -17,7 +17,7 @@ from typing import Any
 
 from deploy.migration._barrier import BarrierError
 from deploy.migration._context import Context, Settings
-from deploy.migration._items import Item, live
+from deploy.migration._items import MARK, Item, live
 from deploy.migration.commands import AbortedError, Migration, RefusedError
 from deploy.migration.gate import Gate
 from deploy.migration.mapping import Cell
@@ -84,6 +84,9 @@ STORIES = (
     ("switch books", "complete books", "switch shelves"),
     ("silence", "switch books"),
     ("switch shelves", "silence", "reverse shelves"),
+    ("cancel", "start", "copied", "switch books"),
+    ("switch shelves", "reverse shelves", "cancel", "start", "copied", "switch shelves"),
+    ("switch books", "reverse books", "cancel", "start", "copied", "switch books", "reverse books"),
 )
 
 
@@ -253,8 +256,6 @@ class Machine:
         loop = asyncio.get_running_loop()
         chances = [random.Random(f"{self.scenario.seed}/{n}") for n in range(self.scenario.writers)]
         writers = [loop.create_task(application.use(chance)) for chance in chances]
-        for _ in range(self.scenario.workers):
-            self._join()
         traps = loop.create_task(self._spring())
         try:
             for step in ("start", "copied", *self.scenario.story):
@@ -377,6 +378,8 @@ class Machine:
         match command:
             case "start":
                 await migration.start()
+                for _ in range(0 if self._workers else self.scenario.workers):
+                    self._join()
             case "copied":
                 await migration.copied()
             case "switch" | "reverse":
@@ -387,6 +390,14 @@ class Machine:
             case "complete":
                 await migration.complete(module)
                 self._completed.add(module)
+            case "cancel":
+                await migration.cancel()
+                self.outcome.wrong += [
+                    f"left by `cancel`: {item}"
+                    for table in (MONOLITH, BOOKS.table, SHELVES.table)
+                    for item in self.world.tables[table.name].items.values()
+                    if table != MONOLITH or MARK in item
+                ]
             case "judge":
                 found = await migration.verify(module)
                 self.outcome.wrong += [f"verify: {difference}" for difference in found.differences]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from deploy.migration._items import Item
+from deploy.migration._items import MARK, AttributeValue, Item
 from deploy.migration._ports import (
     AllOf,
     AnyOf,
@@ -276,6 +276,13 @@ class SimulatedTable:
             self._partitions[cell.partition].remove(cell.sort or "")
         if self.stream is not None:
             self.stream.add(cell.partition, old, item)
+
+    def unmark(self, cell: Cell, mark: AttributeValue) -> None:
+        """Remove an item's mark if it is this one. Raises ConditionFailed."""
+        old = self.items.get(cell)
+        if old is None or not holds(Equal((MARK,), mark), old):
+            raise ConditionFailed(old)
+        self.write(cell, {name: value for name, value in old.items() if name != MARK})
 
     def scan(
         self, segment: int, segments: int, start: Item | None, limit: int, *, stale: bool = False

@@ -58,6 +58,13 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
     "the migration's own writes replicated": (
         lambda seed: storm(seed, "iterators expire", *THERE_AND_BACK), SETTINGS,
     ),
+    "what the way back wrote passed over": (
+        lambda seed: storm(
+            seed, "iterators expire", *THERE_AND_BACK, "cancel", "start", "copied",
+            "switch shelves", calm_from=32.0,
+        ),
+        SETTINGS,
+    ),
     "no gate": (
         lambda seed: storm(seed, "iterators expire", *THERE_AND_BACK), SETTINGS,
     ),
