@@ -21,7 +21,7 @@ from deploy.migration import (
     _sweep,
     commands,
 )
-from deploy.migration._items import Item, Mark
+from deploy.migration._items import Item, Mark, is_migrations_write
 from deploy.migration._ports import AnyOf, Change, Condition, Missing, Present
 from deploy.migration.mapping import Cell, Table
 
@@ -156,7 +156,7 @@ def _way_back_forgotten(patch: pytest.MonkeyPatch) -> None:
     async def of_the_owner(
         self: _forward.Forward, changes: Sequence[Change], view: Any, number: str
     ) -> None:
-        owners = [one for one in changes if not _forward.is_migrations_write(one.old, one.new)]
+        owners = [one for one in changes if not is_migrations_write(one.old, one.new)]
         await apply(self, owners, view, number)
 
     patch.setattr(_forward.Forward, "apply", of_the_owner)
