@@ -209,6 +209,7 @@ class Process:
         self.context = machine.context(name, self.database)
         self.task: asyncio.Task[None] | None = None
         self.worker: Worker | None = None
+        self.leaves = False
 
     def run(self, main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.task = asyncio.get_running_loop().create_task(main)
@@ -256,10 +257,16 @@ class Machine:
         loop = asyncio.get_running_loop()
         chances = [random.Random(f"{self.scenario.seed}/{n}") for n in range(self.scenario.writers)]
         writers = [loop.create_task(application.use(chance)) for chance in chances]
+        self._join_all()
         traps = loop.create_task(self._spring())
+        was_cancelled = False
         try:
             for step in ("start", "copied", *self.scenario.story):
                 await self._step(step)
+                if step == "cancel":
+                    was_cancelled = True
+                elif step == "start" and was_cancelled:
+                    self._join_all()  # those that were there have ended, or go on
             traps.cancel()
             world.faults = replace(world.faults, throttled=0.0, unanswered=0.0)
             await sleep(self.scenario.latest + 1.0)
@@ -294,6 +301,10 @@ class Machine:
         )  # fmt: skip
 
     # --- processes ------------------------------------------------------------------------------
+
+    def _join_all(self) -> None:
+        for _ in range(self.scenario.workers):
+            self._join()
 
     def _join(self) -> None:
         number = len(self._keepers)
@@ -378,8 +389,6 @@ class Machine:
         match command:
             case "start":
                 await migration.start()
-                for _ in range(0 if self._workers else self.scenario.workers):
-                    self._join()
             case "copied":
                 await migration.copied()
             case "switch" | "reverse":
@@ -497,10 +506,12 @@ class Machine:
 
     def _worker_leaves(self, number: int) -> None:
         """It is asked to end, as by SIGTERM. The last one stays."""
-        if len(self._workers) > 1:
-            worker = self._workers[number % len(self._workers)].worker
-            assert worker is not None
-            worker.stop()
+        staying = [process for process in self._workers if not process.leaves]
+        if len(staying) > 1:
+            process = staying[number % len(staying)]
+            assert process.worker is not None
+            process.worker.stop()
+            process.leaves = True
 
     def _operator_stands_still(self, number: int) -> None:
         if self._operator is not None:
