@@ -46,6 +46,7 @@ SETTINGS = Settings(
     segments=4, concurrency=8, page=100, units_per_second=1e9, settle=0.5, look=0.2, gate_lease=0.2
 )
 """As by default but for the number of segments, no throttle, and no waiting for what is not timed."""
+_STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 @dataclass
@@ -97,16 +98,19 @@ class Stage:
         self._rounds = 0
 
     async def load(self) -> None:
-        """The source, which all rounds read."""
-        await self._create(self._split().source, stream=True)
+        """The source, which all rounds read. Its stream is newer than what stands there, or else all
+        of it would be replicated too, beside the copy."""
+        source = self._split().source
+        await self._create(source, stream=False)
         for start in range(0, len(self._items), 25):
             await self._dynamodb.batch_write_item(
                 RequestItems={
-                    self._split().source.name: [
+                    source.name: [
                         {"PutRequest": {"Item": item}} for item in self._items[start : start + 25]
                     ]
                 }
             )
+        await self._dynamodb.update_table(TableName=source.name, StreamSpecification=_STREAM)
 
     def _split(self) -> SplitMapping:
         number = self._rounds
@@ -183,13 +187,12 @@ class Stage:
 
     async def _create(self, table: Table, *, stream: bool) -> None:
         keys = [("HASH", table.partition), *([("RANGE", table.sort)] if table.sort else [])]
-        view = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
         await self._dynamodb.create_table(
             TableName=table.name,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": name, "KeyType": kind} for kind, name in keys],
             AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for _, n in keys],
-            **({"StreamSpecification": view} if stream else {}),
+            **({"StreamSpecification": _STREAM} if stream else {}),
         )
 
 
