@@ -49,7 +49,10 @@ SETTINGS = Settings(
     gate_lease=0.3, longest_request=2.0, fence=30.0, max_lag_to_switch=10.0, units_per_second=1e6,
 )  # fmt: skip
 LONGEST_DELAY = 0.4
+SLOW_SECONDS = 1400
+"""Far above what it takes where nobody else computes."""
 ATTEMPTS = 25
+STAGES = 8
 _runs = count(1)
 
 
@@ -355,6 +358,7 @@ async def judge(stage: Stage) -> list[str]:
     return wrong
 
 
+@pytest.mark.timeout(SLOW_SECONDS)
 @pytest.mark.parametrize("name", ["ministack", "moto"])
 async def test_workers_that_are_killed_lose_nothing(
     name: str, request: pytest.FixtureRequest
@@ -382,18 +386,24 @@ async def test_workers_that_are_killed_lose_nothing(
     assert report.writes > 100
 
 
+@pytest.mark.timeout(SLOW_SECONDS)
 async def test_a_copy_that_overwrites_is_seen(ministack_backend: Backend) -> None:
-    """The same stage and judge, without kills: they see what a naive copy does."""
-    async with staged(ministack_backend, 1000) as stage:
-        without = ("--without", "backfill overwrites")
-        with working(ministack_backend, stage.split, stage.control, *without):
-            async with used(stage.application, 1000):
-                await stage.migration.start()
-                await stage.migration.copied()
-            with suppress(BarrierError):
-                await stage.migration.verify(CONTENT.module)
-            wrong = await judge(stage)
+    """The same stage and judge, without kills: they see what a naive copy does. How many writes meet
+    it follows from how fast the machine is: where none did, it is begun again."""
+    for seed in range(1000, 1000 + STAGES):
+        async with staged(ministack_backend, seed) as stage:
+            without = ("--without", "backfill overwrites")
+            with working(ministack_backend, stage.split, stage.control, *without):
+                async with used(stage.application, seed):
+                    await stage.migration.start()
+                    await stage.migration.copied()
+                with suppress(BarrierError):
+                    await stage.migration.verify(CONTENT.module)
+                wrong = await judge(stage)
+        if {line.split()[0] for line in wrong} & {"STALE", "RESURRECTED"}:
+            break
+    else:
+        pytest.fail("nothing was seen")
     sys.stdout.write(
         f"\nwithout the condition of I3: {wrong[:3]} and {max(len(wrong) - 3, 0)} more\n"
     )
-    assert {line.split()[0] for line in wrong} & {"STALE", "RESURRECTED"}
