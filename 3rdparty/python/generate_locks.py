@@ -45,6 +45,8 @@ RESOLVES = (
     Resolve("dockerfile"),
     Resolve("embedded_aws"),
     Resolve("terraform_checks"),
+    # What the services are measured against runs on the same versions, where both have a package.
+    Resolve("bench_peers", constrained_by="default"),
     # Pants 2.17 runs on Python 3.9.
     Resolve("pants", python="3.9"),
 )

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import unicodedata
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def open_source(
             raise ArchiveError(f"{path}: {error.strerror or error}") from error
 
 
-class _Files:
+class _Files(ABC):
     """Names and sizes, as far as an archive and a folder have them in common."""
 
     def __init__(self, limits: Limits) -> None:
@@ -141,8 +142,9 @@ class _Files:
             if name.startswith(self._root)
         }
 
+    @abstractmethod
     def open(self, name: str) -> IO[bytes]:
-        raise NotImplementedError
+        """A file's bytes, by its name in `files`."""
 
     def read(self, name: str, *, limit: int) -> bytes:
         size = self.files[name]

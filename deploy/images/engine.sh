@@ -11,7 +11,10 @@
 # machine's network, and builds have none. Exit codes: 0 done, 1 it could not, 2 called wrongly.
 set -euo pipefail
 
+readonly longest_socket=/run/containerd/containerd.sock.ttrpc
 readonly start_seconds=60 stop_seconds=60
+# A socket's path has at most 107 bytes (unix(7)); this is the longest below the folder.
+readonly longest_folder=$((107 - ${#longest_socket}))
 
 die() { printf 'engine.sh: %s\n' "$2" >&2; exit "$1"; }
 
@@ -23,6 +26,17 @@ fi
 
 running() { "${root[@]}" kill -0 "$1" 2>/dev/null; }
 
+# The engine leaves mounted what held the network of containers that shared the machine's, and a folder
+# with a mount in it cannot be removed. The kernel writes a space in a path as \040 (proc_pid_mounts(5)).
+unmount() { # FOLDER
+  local point points=()
+  while read -r _ point _; do
+    point=${point//'\040'/ }
+    [[ $point != "$1"/* ]] || points=("$point" "${points[@]}") # what was mounted last comes first
+  done </proc/self/mounts
+  [ ${#points[@]} = 0 ] || "${root[@]}" umount "${points[@]}"
+}
+
 start() { # FOLDER
   [ "$(uname -s)" = Linux ] || die 1 "an engine runs on Linux, and this is $(uname -s); start Docker's own here and name it by DOCKER_HOST."
   local missing=()
@@ -33,6 +47,7 @@ start() { # FOLDER
   mkdir -p "$1"
   local folder pid waited=0
   folder=$(cd "$1" && pwd -P)
+  [ ${#folder} -le $longest_folder ] || die 2 "$folder is ${#folder} bytes long; the paths of the engine's sockets allow $longest_folder. Name a shorter folder."
   if pid=$(cat "$folder/engine.pid" 2>/dev/null) && running "$pid"; then
     printf 'unix://%s/docker.sock\n' "$folder"
     return
@@ -44,23 +59,12 @@ start() { # FOLDER
     --host "unix://$folder/docker.sock" --group "$(id -g)" \
     --iptables=false --ip6tables=false --bridge=none >"$folder/engine.log" 2>&1 </dev/null &
   until DOCKER_HOST=unix://$folder/docker.sock "${BASH_SOURCE[0]%/*}/docker" version >/dev/null 2>&1; do
-    kill -0 $! 2>/dev/null || die 1 "it ended: $(tail -n 1 "$folder/engine.log")"
+    kill -0 $! 2>/dev/null || { unmount "$folder"; die 1 "it ended: $(tail -n 1 "$folder/engine.log")"; }
     [ $((waited += 1)) -le $((start_seconds * 5)) ] || die 1 "no answer within $start_seconds s (log: $folder/engine.log)"
     sleep 0.2
   done
   "${root[@]}" cat "$folder/docker.pid" >"$folder/engine.pid"
   printf 'unix://%s/docker.sock\n' "$folder"
-}
-
-# The engine leaves mounted what held the network of containers that shared the machine's, and a folder
-# with a mount in it cannot be removed. The kernel writes a space in a path as \040 (proc_pid_mounts(5)).
-unmount() { # FOLDER
-  local point points=()
-  while read -r _ point _; do
-    point=${point//'\040'/ }
-    [[ $point != "$1"/* ]] || points=("$point" "${points[@]}") # what was mounted last comes first
-  done </proc/self/mounts
-  [ ${#points[@]} = 0 ] || "${root[@]}" umount "${points[@]}"
 }
 
 stop() { # FOLDER

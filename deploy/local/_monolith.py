@@ -34,6 +34,7 @@ DEFAULT_ITEMS = 20_000
 FEWEST_ITEMS, MOST_ITEMS = 200, 2_000_000
 
 _FOLDER = REPOSITORY_ROOT / "tests/monolith"
+_CONTROL_TABLE = REPOSITORY_ROOT / "deploy/migration/control_table.json"
 _PREFIX = "MONOLITH_"
 # The longest that a request may take: it waits in the gate while a module changes hands, and users are
 # to see latency and no errors. API Gateway gives up after 29 s.
@@ -65,16 +66,14 @@ async def provision_monolith(
 
     Raises PlatformError where the services' tables hold what the monolith never had.
     """
-    names: dict[str, str] = {}
+    definitions = [read_table(file) for file in (_FOLDER / "table.json", _CONTROL_TABLE)]
     async with aws.client("dynamodb") as dynamodb:
         known = (await dynamodb.list_tables())["TableNames"]
-        for file in ("table.json", "control_table.json"):
-            definition = read_table(_FOLDER / file)
-            names[file] = definition["TableName"]
-            if names[file] not in known:
+        for definition in definitions:
+            if definition["TableName"] not in known:
                 await _require_empty(dynamodb, resources.tables.values())
-            await ensure_table(dynamodb, definition, names[file])
-    tables = MonolithTables(names["table.json"], names["control_table.json"])
+            await ensure_table(dynamodb, definition, definition["TableName"])
+    tables = MonolithTables(*(definition["TableName"] for definition in definitions))
     async with aws.client("sts") as sts, aws.client("iam") as iam:
         identity = await sts.get_caller_identity()
         policy = _policy(aws.region, identity["Account"], tables, resources)

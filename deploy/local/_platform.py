@@ -27,6 +27,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
+from yarl import URL
 
 from deploy.local._apis import (
     CANARY_TARGET,
@@ -75,10 +76,9 @@ from deploy.local._ports import local_url, port_of, receive, reserve
 from deploy.local._processes import Processes
 from deploy.local._provision import (
     DEMO_USERS,
+    PREFIXES,
     AccessToken,
     EmbeddedAws,
-    Resources,
-    UserPool,
     access_token,
     provision,
 )
@@ -86,11 +86,15 @@ from deploy.local._report import Console, Journey, MonolithAddress, Ready, User
 from deploy.local._samples import read_samples, samples_digest
 from deploy.local._services import (
     CONSUMER,
+    FAULTS,
+    PAGES,
     SERVICES,
     Runner,
     ServiceSettings,
     contract_of,
+    faults_program,
     gateway_program,
+    pages_program,
     python_environment,
     service_of,
     traces_program,
@@ -102,6 +106,7 @@ _READY_LINE = '{"endpoint"'
 _AWS = "embedded-aws"
 _GATEWAY = "gateway"
 _TRACES = "traces"
+_FAULT_PORTS = _DYNAMODB, _KEYS, _FAULTS_CONTROL = "dynamodb", "keys", "faults' control"
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ class Platform:
         async with self._console.waiting(), self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
             monolith = () if self._options.monolith_items is None else (MONOLITH,)
-            names = (_AWS, *SERVICES, *monolith)
+            names = (_AWS, PAGES, *_FAULT_PORTS, *SERVICES, *monolith)
             self._ports = {name: self._stack.enter_context(reserve()) for name in names}
             await remove_leftovers(self._folder, self._console)
             self._runner = await self._chosen_runner()
@@ -204,12 +209,15 @@ class Platform:
             async with asyncio.TaskGroup() as group:
                 prepared = group.create_task(self._runner.prepare())
                 group.create_task(self._start_gateway())  # needs nothing of the others
+                group.create_task(self._start_pages())  # likewise
                 self._tracing_daemon = self._options.tracing_daemon
                 if self._tracing_daemon is None:
                     # What is sent before it is ready waits in the socket.
                     source = self._stack.enter_context(receive())
                     self._tracing_daemon = f"127.0.0.1:{port_of(source)}"
                     group.create_task(self._start_traces(source))
+                if self._has_faults:
+                    group.create_task(self._start_faults())
                 await self._start_aws()
                 await self._provision()
                 await self._serve_credentials()
@@ -235,8 +243,10 @@ class Platform:
             await asyncio.wait([self._replaying])
         await self._supervisor.stop_restarting()
         clean = await self._stop_program(_GATEWAY)
+        clean = await self._stop_program(PAGES) and clean
         clean = await self._stop_program(MONOLITH) and clean
         clean = await self._runner.stop() and clean
+        clean = await self._stop_program(FAULTS) and clean
         clean = await self._stop_program(_TRACES) and clean
         return await self._stop_program(_AWS) and clean
 
@@ -259,6 +269,7 @@ class Platform:
                 python,
                 state=self._folder.aws.absolute(),
                 port=port_of(self._ports[_AWS]),
+                forwarded_from=[port_of(self._ports[name]) for name in (_DYNAMODB, _KEYS)],
                 docker_host=containers.engine if containers else None,
                 task_logs=self._folder.logs.absolute(),
             ),
@@ -425,10 +436,37 @@ class Platform:
         )
         provisioned = {
             **self._resources.service_variables(service),
+            **self._through_faults(service),
             **credential_variables(self._credentials_url, service, self._grants[service]),
             **(SERVICE_VARIABLES.get(name, {}) if self._monolith is not None else {}),
         }
         await self._runner.start(name, settings, provisioned)
+
+    @property
+    def _has_faults(self) -> bool:
+        """Containers are what is released and measured: nothing stands between them and AWS."""
+        return self._options.containers is None
+
+    def _through_faults(self, service: str) -> dict[str, str]:
+        """What leads a service to DynamoDB and to the issuer's keys by way of the faults."""
+        if not self._has_faults:
+            return {}
+        keys = URL(self._resources.pool.jwks_url).with_port(port_of(self._ports[_KEYS]))
+        return {
+            "AWS_ENDPOINT_URL_DYNAMODB": local_url(self._ports[_DYNAMODB]),
+            f"{PREFIXES[service]}AUTH_JWKS_URL": str(keys),
+        }
+
+    async def _start_faults(self) -> None:
+        with self._console.step("faults"):
+            await self._first_start(
+                faults_program(
+                    aws=port_of(self._ports[_AWS]),
+                    dynamodb=port_of(self._ports[_DYNAMODB]),
+                    keys=port_of(self._ports[_KEYS]),
+                    control=port_of(self._ports[_FAULTS_CONTROL]),
+                )
+            )
 
     async def _start_monolith(self, tables: MonolithTables) -> None:
         settings = ServiceSettings(
@@ -480,6 +518,12 @@ class Platform:
                     ),
                 )
                 for service in SERVICES
+            }
+            | {
+                PAGES: (
+                    contract_of(PAGES),
+                    Stage.leading_to(_address(local_url(self._ports[PAGES]))),
+                ),
             },
         )
         with self._console.step("gateway"):
@@ -490,6 +534,22 @@ class Platform:
                     self._listener,
                     self._session,
                 )
+            )
+
+    async def _start_pages(self) -> None:
+        try:
+            with self._console.step("pages"):
+                await self._supervisor.start(
+                    pages_program(
+                        self._folder.root.absolute(),
+                        port=port_of(self._ports[PAGES]),
+                        faults=port_of(self._ports[_FAULTS_CONTROL]) if self._has_faults else None,
+                    )
+                )
+        except StartError as error:
+            # Nobody would rather have no platform than one without pages.
+            self._console.warn(
+                " ".join([f"There are no pages to look at: {error}.", *error.last_lines[-1:]])
             )
 
     async def _start_traces(self, source: socket.socket) -> None:
@@ -640,31 +700,6 @@ class Platform:
             await self._supervisor.start(program)
         except StartError as error:
             raise PlatformError(str(error), error.last_lines) from error
-
-
-async def fresh_token(folder: StateFolder, user: str) -> AccessToken:
-    """A new token for a demo user of the platform that runs on this folder.
-
-    Raises:
-        PlatformError: it does not run.
-    """
-    not_running = PlatformError(
-        f"the platform does not run on {folder.root}; ./pantsw run deploy/local/up.py starts it"
-    )
-    if not folder.is_in_use() or not folder.session.exists():
-        raise not_running
-    session = json.loads(folder.session.read_text())
-    resources = dict(session["resources"])
-    resources["pool"] = UserPool(**resources["pool"])
-    aws = EmbeddedAws.from_ready_line(session["readyLine"])
-    try:
-        token = await access_token(aws, Resources(**resources), state=folder.root, user=user)
-        folder.write_header(user, token.token)
-    except (BotoCoreError, ClientError) as error:
-        raise PlatformError(f"no token for {user}: {error}") from error
-    except OSError as error:
-        raise PlatformError(reason_of(error)) from error
-    return token
 
 
 def traces_sent_to(folder: StateFolder) -> str | None:

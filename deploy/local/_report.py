@@ -256,6 +256,7 @@ class Console:
         if (cluster := platform.cluster) is not None:
             lines += [f"  {'registry':<18} {cluster.registry}"]
             lines += [f"  {'cluster':<18} {cluster.name}; {release_on(platform.state, 'status')}"]
+        lines += [f"  {'pages':<18} {platform.gateway}/  /traces  /board"]
         lines += [f"  {'logs':<18} {platform.logs}"]
         sent_to = platform.tracing_daemon
         traces = f"sent to {sent_to}" if sent_to else command_on(platform.state, "traces")

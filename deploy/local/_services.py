@@ -1,4 +1,4 @@
-"""What the services are told, and the programs that run here: services, gateway, traces' receiver.
+"""What the services are told, and the programs that run here: services, gateway, traces, pages.
 
 A service gets exactly the environment variables it would get on AWS, as a process from here and as a
 container from its task definition. Nothing in it is told that this is not AWS. What runs the services,
@@ -31,6 +31,14 @@ CONSUMER = "progress_tracking-consumer"
 _CONSUMER_OF = "progress_tracking"
 # What its log has when it is ready.
 CONSUMING = '"event":"consuming"'
+
+# What the gateway leads to besides the services.
+PAGES = "pages"
+# What stands between the services and what they depend on.
+FAULTS = "faults"
+
+# Who watches wants to see what changed; on AWS it is a minute.
+METRICS_SECONDS = 5
 
 # Longer than a request takes, shorter than what is waited for before SIGKILL.
 DRAIN_SECONDS = 5
@@ -95,7 +103,9 @@ def service_of(name: str) -> str:
 
 
 def contract_of(service: str) -> Path:
-    """The service's ``openapi.yaml``."""
+    """The ``openapi.yaml`` of a service, or of `PAGES`."""
+    if service == PAGES:
+        return REPOSITORY_ROOT / "deploy" / "local" / "_pages" / "openapi.yaml"
     return REPOSITORY_ROOT / "services" / service / "openapi.yaml"
 
 
@@ -112,7 +122,10 @@ def variables_of(
     ``host`` and ``port`` are where a service listens; `CONSUMER` has neither.
     """
     service = service_of(name)
-    own = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
+    own = {
+        "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "METRICS_FLUSH_SECONDS": str(METRICS_SECONDS),
+    }
     if name == CONSUMER:
         own["OUTLINE_WAIT_SECONDS"] = str(POLL_SECONDS)
     else:
@@ -120,6 +133,9 @@ def variables_of(
         if service == _CONSUMER_OF:
             # Who tries things out wants to see a changed outline at once.
             own["OUTLINE_CACHE_SECONDS"] = "1"
+    if service == "content_delivery":
+        # Parts can be watched with a video of some MB, and need none of 100.
+        own |= {"UPLOAD_SINGLE_BYTES": str(8 * 2**20), "UPLOAD_PART_BYTES": str(5 * 2**20)}
     if service in WITH_CURSORS and settings.cursor_secret is not None:
         own["CURSOR_SECRETS"] = settings.cursor_secret
     if settings.tracing_daemon is not None:
@@ -199,8 +215,8 @@ def gateway_program(
             *("--drain-seconds", str(DRAIN_SECONDS)),
         ],
         environment=python_environment(),
-        # It has no path of its own: any other is not found, and that is an answer.
-        ready=answers(session, f"http://127.0.0.1:{port_of(listener)}/", status=404),
+        # It has no path of its own: what is nobody's is not found, and that is an answer.
+        ready=answers(session, f"http://127.0.0.1:{port_of(listener)}/-", status=404),
         inherited=[listener.fileno()],
         stop_seconds=DRAIN_SECONDS + 10,
     )
@@ -222,6 +238,48 @@ def traces_program(folder: Path, source: socket.socket) -> Program:
         environment=python_environment(),
         ready=is_receiving,
         inherited=[source.fileno()],
+    )
+
+
+def faults_program(*, aws: int, dynamodb: int, keys: int, control: int) -> Program:
+    """The proxies in front of the embedded AWS that fail as they are told; all are ports."""
+
+    async def is_passing_on(output: str) -> bool:
+        return "passing on\n" in output
+
+    return Program(
+        name=FAULTS,
+        command=[
+            *(sys.executable, "-m", "deploy.local._faults"),
+            *("--to", str(aws)),
+            *("--dynamodb", str(dynamodb)),
+            *("--keys", str(keys)),
+            *("--control", str(control)),
+        ],
+        environment=python_environment(),
+        ready=is_passing_on,
+    )
+
+
+def pages_program(state: Path, *, port: int, faults: int | None) -> Program:
+    """The pages to look at; they listen on 127.0.0.1, and the gateway leads to them.
+
+    ``faults`` is the port where faults are switched; None where there is none.
+    """
+
+    async def is_showing(output: str) -> bool:
+        return "showing\n" in output
+
+    return Program(
+        name=PAGES,
+        command=[
+            *(sys.executable, "-m", "deploy.local._pages"),
+            *("--state", str(state)),
+            *("--port", str(port)),
+            *(() if faults is None else ("--faults", str(faults))),
+        ],
+        environment=python_environment(),
+        ready=is_showing,
     )
 
 

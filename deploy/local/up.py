@@ -21,11 +21,12 @@ from deploy.local._cluster import Containers, engine_host, problems
 from deploy.local._errors import PlatformError, reason_of
 from deploy.local._gateway import Stage
 from deploy.local._monolith import DEFAULT_ITEMS, FEWEST_ITEMS, MOST_ITEMS
-from deploy.local._platform import Options, Platform, fresh_token, traces_sent_to
+from deploy.local._platform import Options, Platform, traces_sent_to
 from deploy.local._ports import PortTakenError, listen
 from deploy.local._provision import DEMO_USERS, PREFIXES
 from deploy.local._report import COMMAND, Console
 from deploy.local._state import DEFAULT_FOLDER, StateError, StateFolder
+from deploy.local._tokens import fresh_token
 from deploy.local._traces import Platform as TracedPlatform
 from deploy.local._traces import add_arguments, query_of, show_traces
 

@@ -23,6 +23,10 @@ locals {
   # A candidate listens at its service's port and so many more.
   candidate_ports = 100
 
+  # The table that the monolith leaves, and whether it is being split.
+  monolith_tables = var.monolith == null ? [] : ["arn:aws:dynamodb:${var.region}:${local.account}:table/${var.monolith.table_name}"]
+  splitting       = try(var.monolith.split, false)
+
   # What each service is told besides what all are told.
   own_environment = {
     course_catalog   = {}
@@ -68,10 +72,7 @@ module "network" {
   region             = var.region
   account            = local.account
   bucket_arn         = module.bucket.arn
-  table_arns = concat(
-    [for table in module.table : table.arn],
-    var.monolith == null ? [] : ["arn:aws:dynamodb:${var.region}:${local.account}:table/${var.monolith.table_name}"],
-  )
+  table_arns         = concat([for table in module.table : table.arn], local.monolith_tables, module.control_table[*].arn)
   log_retention_days = var.log_retention_days
   protected          = var.protected
 }
@@ -180,8 +181,8 @@ module "candidate" {
   platform      = local.platform
 }
 
-# The application that one leaves, behind the same APIs until each of them has moved. While the tables
-# are split it uses the services' tables too, so it may do what each of them may.
+# The application that one leaves, behind the same APIs until each of them has moved. While its table is
+# split it uses the services' tables too, so it may do what each of them may, and asks who owns a module.
 module "monolith" {
   source = "./modules/service"
   count  = var.monolith == null ? 0 : 1
@@ -201,10 +202,13 @@ module "monolith" {
           "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem",
           "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
-        Resource = [
-          "arn:aws:dynamodb:${var.region}:${local.account}:table/${var.monolith.table_name}",
-          "arn:aws:dynamodb:${var.region}:${local.account}:table/${var.monolith.table_name}/index/*",
-        ]
+        Resource = flatten([for arn in local.monolith_tables : [arn, "${arn}/index/*"]])
+      }],
+      [for arn in module.control_table[*].arn : {
+        Sid      = "WhoOwnsAModule"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"]
+        Resource = arn
       }],
       flatten([
         for name in keys(local.services) :
@@ -216,6 +220,37 @@ module "monolith" {
   scaling  = { cpu_percent = 60 }
   listener = { port = local.monolith_port, health_check_path = var.monolith.health_check_path, container_check = false, certificate_arn = try(var.certificate.arn, null) }
   platform = local.platform
+}
+
+# While the monolith's table is split: what deploy/migration coordinates itself by, and the role of those
+# who run its commands and workers.
+module "control_table" {
+  source = "./modules/table"
+  count  = local.splitting ? 1 : 0
+
+  definition = "${path.root}/../migration/control_table.json"
+  protected  = var.protected
+  tags       = { Service = "monolith" }
+}
+
+module "migration" {
+  source = "./modules/operator"
+  count  = local.splitting && length(var.operators) > 0 ? 1 : 0
+
+  name      = "migration"
+  purpose   = "Splits the monolith's table: deploy/migration"
+  account   = local.account
+  operators = var.operators
+  # The document speaks of one table; each statement's name is to be one of a kind.
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for position, one in distinct(flatten([
+        for arn in concat(local.monolith_tables, [for table in module.table : table.arn]) :
+        jsondecode(templatefile("${path.root}/../migration/policy.json", { table_arn = arn, control_arn = module.control_table[0].arn })).Statement
+      ])) : merge(one, { Sid = "${one.Sid}${position}" })
+    ]
+  })
 }
 
 module "api" {
@@ -246,8 +281,11 @@ module "operator" {
   source = "./modules/operator"
   count  = length(var.operators) == 0 ? 0 : 1
 
+  name      = "operator"
+  purpose   = "Releases the services: deploy/release"
   account   = local.account
   operators = var.operators
+  # It stands with the local platform, whose operator has the same.
   policy = templatefile("${path.root}/../local/policies/operator.json", merge(
     { region = var.region, account = local.account },
     { for name, api in module.api : "${name}_api" => api.id },

@@ -25,6 +25,11 @@ output "operator_role" {
   value       = one(module.operator[*].arn)
 }
 
+output "migration_role" {
+  description = "The role that deploy/migration is run with, commands and workers; null where no table is split."
+  value       = one(module.migration[*].arn)
+}
+
 output "user_pool" {
   description = "The user pool's id, its issuer and its app client."
   value = {

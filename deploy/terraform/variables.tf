@@ -179,7 +179,7 @@ variable "routes" {
 }
 
 variable "monolith" {
-  description = "The application that one leaves, run as one more service behind the same APIs; null: there is none. Its image's digest is image_digests.monolith."
+  description = "The application that one leaves, run as one more service behind the same APIs; null: there is none. Its image's digest is image_digests.monolith. With `split`, its table is being split by deploy/migration."
   type = object({
     cpu               = number
     memory            = number
@@ -188,6 +188,7 @@ variable "monolith" {
     health_check_path = string
     table_name        = string
     environment       = optional(map(string), {})
+    split             = optional(bool, false)
   })
   default = null
   validation {

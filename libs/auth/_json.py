@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from typing import NoReturn
 
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+
 
 def decode_base64url(text: str) -> bytes | None:
     """Bytes of canonical base64url without padding (RFC 7515 section 2), or None."""
+    if "+" in text or "/" in text or not text.isascii():  # of another alphabet
+        return None
+    encoded = text.encode("ascii").translate(_TO_BASE64)
+    rest = len(encoded) % 4
     try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
+        decoded = binascii.a2b_base64(encoded + b"=" * (-rest % 4), strict_mode=True)
+    except binascii.Error:
         return None
     # Unused bits in the last character would give one value several spellings.
-    canonical = base64.urlsafe_b64encode(decoded).rstrip(b"=").decode("ascii")
-    return decoded if canonical == text else None
+    if rest:
+        last = binascii.b2a_base64(decoded[1 - rest :], newline=False)
+        if last.rstrip(b"=") != encoded[-rest:]:
+            return None
+    return decoded
 
 
 def decode_object(document: bytes) -> dict[str, object] | None:
@@ -26,9 +34,7 @@ def decode_object(document: bytes) -> dict[str, object] | None:
     differ are an attack, so neither counts here.
     """
     try:
-        value = json.loads(
-            document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse
-        )
+        value = _DECODER.decode(document.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -43,3 +49,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError
+
+
+# Made once: `json.loads` makes one for each call with hooks.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from libs.auth._errors import InvalidTokenError
 from libs.auth._json import decode_base64url, decode_object
@@ -119,12 +120,12 @@ class TokenVerifier:
         match = _COMPACT.fullmatch(token)
         if match is None:
             raise InvalidTokenError("malformed")
-        header_bytes, payload, signature = (decode_base64url(part) for part in match.groups())
-        header = decode_object(header_bytes) if header_bytes is not None else None
-        if header is None or payload is None or signature is None:
+        payload, signature = decode_base64url(match[2]), decode_base64url(match[3])
+        if payload is None or signature is None:
             raise InvalidTokenError("malformed")
-        key = await self._keys.get(_checked_kid(header))
-        if key.algorithm != header["alg"]:
+        kid, algorithm = _checked_header(match[1])
+        key = await self._keys.get(kid)
+        if key.algorithm != algorithm:
             raise InvalidTokenError("algorithm")
         if not key.verifies(encoded[: match.end(2)], signature):
             raise InvalidTokenError("signature")
@@ -188,8 +189,16 @@ class TokenVerifier:
             self._cache.popitem(last=False)
 
 
-def _checked_kid(header: Mapping[str, object]) -> str:
-    if header.get("alg") not in _ALGORITHMS:
+# An issuer's tokens have one header for each of its keys. What is refused is not remembered.
+@lru_cache(maxsize=64)
+def _checked_header(encoded: str) -> tuple[str, str]:
+    """The key's id and the algorithm that a token's header names."""
+    decoded = decode_base64url(encoded)
+    header = None if decoded is None else decode_object(decoded)
+    if header is None:
+        raise InvalidTokenError("malformed")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise InvalidTokenError("algorithm")
     if not _REFUSED_HEADERS.isdisjoint(header):
         raise InvalidTokenError("header")
@@ -199,7 +208,7 @@ def _checked_kid(header: Mapping[str, object]) -> str:
     kid = header.get("kid")
     if not isinstance(kid, str):
         raise InvalidTokenError("unknown_key")
-    return kid
+    return kid, algorithm
 
 
 def _clients(claims: Mapping[str, object]) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ from libs.aws._marshal import marshal, marshal_value, unmarshal, unmarshal_value
 from libs.aws._observer import CallObserver, CallOutcome, ConsumedCapacity, DependencyCall
 from libs.aws._presign import MAX_EXPIRES_SECONDS, PresignedMethod, S3Endpoint, presign
 from libs.aws._presign_post import PresignedPost, presign_post
-from libs.aws._settings import AwsSettings
+from libs.aws._settings import DEFAULT_TRANSPORT, AwsSettings, Transport
 
 __all__ = [
+    "DEFAULT_TRANSPORT",
     "MAX_EXPIRES_SECONDS",
     "S3",
     "SQS",
@@ -42,6 +43,7 @@ __all__ = [
     "S3Endpoint",
     "Signer",
     "Throttled",
+    "Transport",
     "classify",
     "classify_failure",
     "marshal",

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import aioboto3
 
+from libs.aws._clock import SigningClock
 from libs.aws._credentials import Credentials
 from libs.aws._errors import (
     ConditionFailed,
@@ -47,6 +48,7 @@ from libs.aws._settings import (
     s3_config,
     sqs_config,
 )
+from libs.aws._transport import direct_transport, verify_answers
 from libs.circuit_breaker import CircuitOpenError
 from libs.resilience import (
     BulkheadFullError,
@@ -314,12 +316,18 @@ class S3:
     """
 
     def __init__(
-        self, client: Any, guard: _Guard, credentials: Credentials, now: Callable[[], datetime]
+        self,
+        client: Any,
+        guard: _Guard,
+        credentials: Credentials,
+        now: Callable[[], datetime],
+        clock: SigningClock,
     ) -> None:
         self._client = client
         self._guard = guard
         self._credentials = credentials
         self._now = now
+        self._clock = clock
         self._endpoint = S3Endpoint(client.meta.endpoint_url, client.meta.region_name)
 
     async def head_object(self, **params: Any) -> dict[str, Any]:
@@ -430,7 +438,7 @@ class S3:
             expires_seconds=expires_seconds,
             endpoint=self._endpoint,
             signer=self._credentials.signer(),
-            now=issued_at or self._now(),
+            now=self._clock.at_aws(issued_at or self._now()),
         )
 
     def presign_post(
@@ -452,7 +460,7 @@ class S3:
             expires_seconds=expires_seconds,
             endpoint=self._endpoint,
             signer=self._credentials.signer(),
-            now=issued_at or self._now(),
+            now=self._clock.at_aws(issued_at or self._now()),
         )
 
     def credentials_expire_at(self) -> datetime | None:
@@ -541,6 +549,7 @@ async def open_clients(
     async with AsyncExitStack() as stack:
         session = aioboto3.Session(region_name=settings.region)
         credentials = await Credentials.resolve(session)
+        signing_clock = SigningClock()
         clients = Clients()
 
         def guard(dependency: Service, name: str, *, polls: bool = False) -> _Guard:
@@ -560,12 +569,18 @@ async def open_clients(
             client = await stack.enter_async_context(
                 session.client("dynamodb", config=client_config(settings))
             )
+            if settings.dynamodb_transport == "direct":
+                await stack.enter_async_context(
+                    direct_transport(client, credentials=credentials, clock=signing_clock)
+                )
+            else:
+                verify_answers(client)
             clients.dynamodb = DynamoDB(client, guard("dynamodb", "DynamoDB"), new_token)
         if "s3" in services:
             client = await stack.enter_async_context(
                 session.client("s3", config=s3_config(settings))
             )
-            clients.s3 = S3(client, guard("s3", "S3"), credentials, now)
+            clients.s3 = S3(client, guard("s3", "S3"), credentials, now, signing_clock)
         if "sqs" in services:
             client = await stack.enter_async_context(
                 session.client("sqs", config=sqs_config(settings))

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import ClientConnectorError
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from libs.circuit_breaker import Outcome
 from libs.resilience import FailureKind
@@ -160,6 +161,13 @@ def classify_failure(error: Exception) -> FailureKind:
     return FailureKind.FINAL
 
 
+def is_clock_skew(code: str, message: str) -> bool:
+    """Whether an error of AWS's says that a signature is from another time than its own."""
+    return code in _SKEWED_CODES or (
+        code in _SIGNATURE_CODES and message.startswith(_SKEWED_MESSAGES)
+    )
+
+
 def translate(error: Exception, *, dependency: str, operation: str) -> Exception:
     """The exception above that a botocore exception or a time-out is; others are given back."""
     if isinstance(error, ClientError):
@@ -179,6 +187,8 @@ def translate(error: Exception, *, dependency: str, operation: str) -> Exception
             )
     if isinstance(error, OSError):
         return DependencyUnavailable(dependency, operation, reason="connection")
+    if isinstance(error, ResponseParserError | UnicodeDecodeError):
+        return DependencyUnavailable(dependency, operation, reason="malformed_response")
     return error
 
 
@@ -239,8 +249,7 @@ def _translate_client_error(error: ClientError, dependency: str, operation: str)
         return DependencyUnavailable(
             dependency, operation, reason="credentials", executed=Executed.NO
         )
-    message = str(response.get("Error", {}).get("Message", ""))
-    if code in _SKEWED_CODES or (code in _SIGNATURE_CODES and message.startswith(_SKEWED_MESSAGES)):
+    if is_clock_skew(code, str(response.get("Error", {}).get("Message", ""))):
         return DependencyUnavailable(dependency, operation, reason="clock", executed=Executed.NO)
     if code in _NOT_FOUND_CODES:
         return NotFound(dependency, operation, code, status)

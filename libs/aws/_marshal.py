@@ -57,7 +57,11 @@ def marshal_value(value: object) -> dict[str, Any]:
 def unmarshal(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """An item as plain values: numbers are int where integral (to 38 digits), else float; sets are frozensets;
     lists are lists. Raises ValueError for what is not wire form."""
-    return {name: unmarshal_value(value) for name, value in item.items()}
+    # Most values are texts.
+    return {
+        name: value["S"] if "S" in value and len(value) == 1 else unmarshal_value(value)
+        for name, value in item.items()
+    }
 
 
 def unmarshal_value(value: Mapping[str, Any]) -> Any:
@@ -75,7 +79,7 @@ def unmarshal_value(value: Mapping[str, Any]) -> Any:
         case "NULL":
             return None
         case "M":
-            return {name: unmarshal_value(entry) for name, entry in content.items()}
+            return unmarshal(content)
         case "L":
             return [unmarshal_value(entry) for entry in content]
         case "SS":

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -38,6 +39,8 @@ _QUERY_NAMES: Mapping[str, str] = {
     "VersionId": "versionId",
 }
 
+_KNOWN = frozenset({"Bucket", "Key", *_QUERY_NAMES, *_HEADER_NAMES})
+
 
 @dataclass(frozen=True)
 class S3Endpoint:
@@ -52,21 +55,14 @@ class S3Endpoint:
         The bucket is part of the host, except where that host could not exist (an address in
         numbers, a custom host without a domain) or no certificate would fit (a bucket with dots).
         """
-        path = quote(key, safe="/~")
-        scheme, host, is_subdomain = self._place(bucket)
+        path = _quoted_path(key)
+        scheme, host, is_subdomain = _place(self.url, bucket)
         return scheme, host, f"/{path}" if is_subdomain else f"/{bucket}/{path}"
 
     def bucket_url(self, bucket: str) -> str:
         """The address of the bucket itself, by the same rule."""
-        scheme, host, is_subdomain = self._place(bucket)
+        scheme, host, is_subdomain = _place(self.url, bucket)
         return f"{scheme}://{host}/" if is_subdomain else f"{scheme}://{host}/{bucket}"
-
-    def _place(self, bucket: str) -> tuple[str, str, bool]:
-        parts = urlsplit(self.url)
-        fits_certificate = parts.scheme == "http" or "." not in bucket
-        if _takes_subdomains(parts.hostname or "") and fits_certificate:
-            return parts.scheme, f"{bucket}.{parts.netloc}", True
-        return parts.scheme, parts.netloc, False
 
 
 def presign(
@@ -85,17 +81,18 @@ def presign(
     Raises ValueError for a life outside 1 s to 7 days and for parameters that are not known here.
     """
     require_life(expires_seconds)
-    unknown = params.keys() - _QUERY_NAMES.keys() - _HEADER_NAMES.keys() - {"Bucket", "Key"}
-    if unknown:
+    if not params.keys() <= _KNOWN:
+        unknown = params.keys() - _KNOWN
         raise ValueError(f"cannot pre-sign with {', '.join(sorted(unknown))}")
     scheme, host, path = endpoint.address(params["Bucket"], params["Key"])
     moment, scope = moment_and_scope(now, endpoint.region)
-    headers = {
-        _HEADER_NAMES[name]: value for name, value in params.items() if name in _HEADER_NAMES
-    }
-    headers["host"] = host
+    headers, query = {"host": host}, {}
+    for name, value in params.items():
+        if name in _QUERY_NAMES:
+            query[_QUERY_NAMES[name]] = value
+        elif name in _HEADER_NAMES:
+            headers[_HEADER_NAMES[name]] = value
     signed_headers = ";".join(sorted(headers))
-    query = {_QUERY_NAMES[name]: value for name, value in params.items() if name in _QUERY_NAMES}
     query |= {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{signer.access_key}/{scope}",
@@ -105,11 +102,13 @@ def presign(
     }
     if signer.token is not None:
         query["X-Amz-Security-Token"] = signer.token
+    # Names need no quoting, so that the order of the names is that of the pairs.
+    pairs = {name: f"{name}={_quoted(value)}" for name, value in query.items()}
     canonical = "\n".join(
         (
             _HTTP_METHODS[method],
             path,
-            _encoded(sorted(query.items())),
+            "&".join([pairs[name] for name in sorted(pairs)]),
             *(f"{name}:{headers[name]}" for name in sorted(headers)),
             "",
             signed_headers,
@@ -119,7 +118,7 @@ def presign(
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
     signature = sign(to_sign, signer=signer, date=moment[:8], region=endpoint.region)
-    return f"{scheme}://{host}{path}?{_encoded(list(query.items()))}&X-Amz-Signature={signature}"
+    return f"{scheme}://{host}{path}?{'&'.join(pairs.values())}&X-Amz-Signature={signature}"
 
 
 def require_life(expires_seconds: int) -> None:
@@ -128,6 +127,8 @@ def require_life(expires_seconds: int) -> None:
         raise ValueError(f"a URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
 
 
+# Whoever signs as of the beginning of a window asks for the same instant again and again.
+@lru_cache(maxsize=64)
 def moment_and_scope(now: datetime, region: str) -> tuple[str, str]:
     """`X-Amz-Date` of an instant in UTC, and the credential scope of its day."""
     moment = now.strftime("%Y%m%dT%H%M%SZ")
@@ -136,16 +137,37 @@ def moment_and_scope(now: datetime, region: str) -> tuple[str, str]:
 
 def sign(text: str, *, signer: Signer, date: str, region: str) -> str:
     """The signature of `text` with the key that is derived for one day, region and S3."""
-    key = b"AWS4" + signer.secret_key.encode()
+    key = _signing_key(signer.secret_key, date, region)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+# What follows is asked for again and again: the key changes with the day and the credentials, an
+# endpoint's place never, and of a URL's values only the object and its name differ between two.
+@lru_cache(maxsize=4)
+def _signing_key(secret_key: str, date: str, region: str) -> bytes:
+    key = b"AWS4" + secret_key.encode()
     for part in (date, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.new(key, text.encode(), "sha256").hexdigest()
+    return key
 
 
-def _encoded(pairs: list[tuple[str, str]]) -> str:
-    return "&".join(
-        f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs
-    )
+@lru_cache(maxsize=64)
+def _place(url: str, bucket: str) -> tuple[str, str, bool]:
+    parts = urlsplit(url)
+    fits_certificate = parts.scheme == "http" or "." not in bucket
+    if _takes_subdomains(parts.hostname or "") and fits_certificate:
+        return parts.scheme, f"{bucket}.{parts.netloc}", True
+    return parts.scheme, parts.netloc, False
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+@lru_cache(maxsize=1_024)
+def _quoted_path(key: str) -> str:
+    return quote(key, safe="/~")
 
 
 def _takes_subdomains(hostname: str) -> bool:

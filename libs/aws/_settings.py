@@ -5,6 +5,7 @@ reads AWS_ENDPOINT_URL*, and its credential chain, by itself.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from aiobotocore.config import AioConfig
 
@@ -12,6 +13,10 @@ from libs.circuit_breaker import BreakerPolicy
 from libs.resilience import BulkheadPolicy, RetryBudgetPolicy, RetryPolicy
 
 USER_AGENT = "lyceum"
+
+# How DynamoDB's calls get there: signed, sent and read by `_transport`, or all by botocore.
+Transport = Literal["direct", "sdk"]
+DEFAULT_TRANSPORT: Transport = "direct"
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class AwsSettings:
     connect_timeout_seconds, read_timeout_seconds: the SDK's own, within one attempt: until the
     connection stands, and between two pieces of an answer.
     credentials_check_seconds: how often temporary credentials are looked at for a refresh.
+    dynamodb_transport: "direct" signs, sends and reads DynamoDB's calls in this library; "sdk" leaves
+    that to botocore.
     breaker, bulkhead, retry, retry_budget: policies of each operation class; the breaker's call
     time-out bounds one attempt. The SDK itself retries nothing.
     """
@@ -30,6 +37,7 @@ class AwsSettings:
     read_timeout_seconds: float = 2.0
     keepalive_seconds: float = 30.0
     credentials_check_seconds: float = 30.0
+    dynamodb_transport: Transport = DEFAULT_TRANSPORT
     breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(call_timeout_seconds=2.0))
     bulkhead: BulkheadPolicy = field(default_factory=BulkheadPolicy)
     retry: RetryPolicy = field(default_factory=RetryPolicy)

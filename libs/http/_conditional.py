@@ -82,7 +82,11 @@ def encode_json(data: object) -> bytes:
     """Compact UTF-8 JSON; a model by its aliases. Raises ValueError for NaN and infinities."""
     if isinstance(data, BaseModel):
         return data.model_dump_json(by_alias=True).encode()
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(data).encode()
+
+
+# Made once: `json.dumps` makes one for each call that is not plain.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def json_response(

@@ -22,6 +22,10 @@ from libs.timestamps import Clock, format_timestamp, utc_now
 Sink = Callable[[Mapping[str, object]], None]
 """Takes a finished event: plain JSON values, redacted."""
 
+_LEVEL_NAMES = {
+    level: logging.getLevelName(level).lower()
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+}
 _OWN_FIELDS = ("timestamp", "level", "event", "service", "version", "logger", "exception")
 # C0 and C1 controls, line and paragraph separators, and what turns the direction of writing: a
 # terminal obeys them, so a value could forge lines or hide what follows it.
@@ -146,7 +150,7 @@ def _finished(
         entry["exception"] = structured(error)
     for name, value in own.items():
         entry[_free(name)] = value
-    name = logging.getLevelName(level).lower()
+    name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
     return {**_head(settings, name), **redact_event(None, "", entry)}
 
 
@@ -170,7 +174,10 @@ def _failure_event(settings: Settings, logger: str | None, failure: Exception) -
 def _render_json(event: Mapping[str, object]) -> str:
     # ASCII only: every control character and line separator, in whatever script, is escaped, and
     # no stream encoding can fail.
-    return json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(event)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 class _PrettyRenderer:

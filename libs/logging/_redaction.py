@@ -53,6 +53,9 @@ _SUSPECT = re.compile(
     rf"{_KEYWORD}|authorization|cookie|bearer|://|e[yw][a-z0-9_-]{{8}}|akia|asia|private key",
     re.IGNORECASE,
 )
+# No text of these alone holds any of the above: request ids, trace ids, and most subjects.
+_PLAIN = re.compile(r"[0-9a-f-]*")
+_MAX_REMEMBERED = 64
 _URL = re.compile(r"""https?://[^\s"'<>\\]+""", re.IGNORECASE)
 _PRESIGNED = re.compile(r"x-amz-|[?&](?:signature|awsaccesskeyid)=", re.IGNORECASE)
 _USER_INFO = re.compile(r"""(://)[^/\s@?#"']+@""")
@@ -104,6 +107,20 @@ def _names_secret(name: str) -> bool:
 
 def redact_text(text: str) -> str:
     """The text with tokens, credentials, cookies, pre-signed URLs and private keys taken out."""
+    if _PLAIN.fullmatch(text):
+        return text
+    if len(text) <= _MAX_REMEMBERED:
+        return _redacted_short(text)
+    return _redacted(text)
+
+
+@lru_cache(maxsize=1_024)
+def _redacted_short(text: str) -> str:
+    """Routes, methods, events and subjects come again and again."""
+    return _redacted(text)
+
+
+def _redacted(text: str) -> str:
     if _SUSPECT.search(text) is None:
         return text
     text = _URL.sub(lambda match: _without_presigned_query(match[0]), text)

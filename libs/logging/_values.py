@@ -64,10 +64,16 @@ class _Conversion:
             if self._values <= 0:
                 plain["..."] = "cut"
                 break
-            name, secret = field_name(str.__str__(key) if isinstance(key, str) else _printed(key))
+            kind, of_key = type(value), type(key)
+            if of_key is not str:
+                key = str.__str__(key) if isinstance(key, str) else _printed(key)
+            name, secret = field_name(key)
             self._characters -= len(name)
             if secret and value is not None and not isinstance(value, bool):
                 plain[name] = REDACTED
+            elif kind is str:
+                self._values -= 1
+                plain[name] = self.text(value)  # type: ignore[arg-type]  # narrowed by the exact type
             else:
                 plain[name] = self.value(value, depth + 1)
         return plain
@@ -79,16 +85,20 @@ class _Conversion:
             return self.text(value)  # type: ignore[arg-type]  # narrowed by the exact type
         if value is None or kind is bool:
             return value  # type: ignore[return-value]  # narrowed by the exact type
+        if kind is float or kind is int:
+            return self._number(value)  # type: ignore[arg-type]  # narrowed by the exact type
         try:
             return self._converted(value, depth)
         except Exception as failure:
             return f"<{kind.__name__}: {type(failure).__name__}>"
 
     def text(self, text: str) -> str:
-        limit = max(0, min(_MAX_TEXT, self._characters))
-        if len(text) > limit:
-            text = f"{text[:limit]}... ({len(text) - limit} more characters)"
-        self._characters -= len(text)
+        length = len(text)
+        if length > _MAX_TEXT or length > self._characters:
+            limit = max(0, min(_MAX_TEXT, self._characters))
+            text = f"{text[:limit]}... ({length - limit} more characters)"
+            length = len(text)
+        self._characters -= length
         return redact_text(text)
 
     def _converted(self, value: object, depth: int) -> JsonValue:
@@ -96,12 +106,8 @@ class _Conversion:
             return self.value(value.value, depth)
         if isinstance(value, str):
             return self.text(str.__str__(value))
-        if isinstance(value, int):
-            if value.bit_length() > _MAX_INTEGER_BITS:
-                return f"<integer of {value.bit_length()} bits>"
-            return int(value)
-        if isinstance(value, float):
-            return float(value) if math.isfinite(value) else str(float(value))
+        if isinstance(value, int | float):
+            return self._number(value)
         if isinstance(value, bytes | bytearray | memoryview):
             return f"<{len(value)} bytes>"
         if depth >= _MAX_DEPTH:
@@ -118,6 +124,14 @@ class _Conversion:
         if isinstance(value, date | time | timedelta | UUID | Decimal | PurePath):
             return self.text(str(value))
         return self.text(_printed(value))
+
+    @staticmethod
+    def _number(value: int | float) -> JsonValue:
+        if isinstance(value, int):
+            if value.bit_length() > _MAX_INTEGER_BITS:
+                return f"<integer of {value.bit_length()} bits>"
+            return int(value)
+        return float(value) if math.isfinite(value) else str(float(value))
 
     def _items(self, values: Iterable[object], depth: int) -> list[JsonValue]:
         items = list(islice(values, max(0, self._values)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast, get_args
 
 from libs.auth import (
     DEFAULT_PERMISSIONS,
@@ -16,7 +17,7 @@ from libs.auth import (
     InvalidPermissionTableError,
     PermissionTable,
 )
-from libs.aws import AwsSettings
+from libs.aws import DEFAULT_TRANSPORT, AwsSettings, Transport
 from libs.circuit_breaker import BreakerPolicy
 from libs.config import ConfigurationError, Environment
 from libs.http import (
@@ -62,6 +63,7 @@ class ServiceSettings:
     cors_origins: tuple[str, ...]
     auth: AuthSettings
     region: str
+    dynamodb_transport: Transport = DEFAULT_TRANSPORT
     breaker: BreakerPolicy
     bulkhead: BulkheadPolicy = field(default_factory=BulkheadPolicy)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -75,6 +77,7 @@ class ServiceSettings:
         """How the clients of AWS are to behave."""
         return AwsSettings(
             region=self.region,
+            dynamodb_transport=self.dynamodb_transport,
             breaker=self.breaker,
             bulkhead=self.bulkhead,
             retry=self.retry,
@@ -136,6 +139,9 @@ def read_service_settings(
     jwks_url = environment.url("AUTH_JWKS_URL")
     client_ids = environment.words("AUTH_CLIENT_IDS", default=None)
     permissions = _permissions(environment)
+    dynamodb_transport = environment.text(
+        "DYNAMODB_TRANSPORT", default=DEFAULT_TRANSPORT, pattern="|".join(get_args(Transport))
+    )
     breaker = read_breaker_policy(environment)
     bulkhead = read_bulkhead_policy(environment)
     retry = read_retry_policy(environment)
@@ -170,6 +176,7 @@ def read_service_settings(
             permissions=permissions,
         ),
         region=region,
+        dynamodb_transport=cast(Transport, dynamodb_transport),
         breaker=breaker,
         bulkhead=bulkhead,
         retry=retry,

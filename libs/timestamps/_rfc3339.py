@@ -17,6 +17,8 @@ _RFC3339 = re.compile(
     r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,32}))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
+# As `format_timestamp` writes it, which is nearly all that is ever read.
+_OWN_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
 def utc_now() -> datetime:
@@ -32,13 +34,15 @@ def format_timestamp(instant: datetime) -> str:
 
     Raises ValueError when the instant has no zone or its UTC form is outside the years 1 to 9999.
     """
-    if instant.utcoffset() is None:
-        raise ValueError("a timestamp needs a zone")
-    try:
-        utc = instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the instant is outside the years 1 to 9999 in UTC") from None
-    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if instant.tzinfo is not UTC:
+        if instant.utcoffset() is None:
+            raise ValueError("a timestamp needs a zone")
+        try:
+            instant = instant.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("the instant is outside the years 1 to 9999 in UTC") from None
+    # 2026-01-02T03:04:05.678+00:00
+    return instant.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:
@@ -50,6 +54,8 @@ def parse_timestamp(text: str) -> datetime:
 
     Raises ValueError otherwise. The message never repeats the text.
     """
+    if _OWN_FORM.fullmatch(text):
+        return datetime.fromisoformat(text)
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError("not an RFC 3339 timestamp with a zone: YYYY-MM-DDThh:mm:ss[.sss]Z")

@@ -1,7 +1,8 @@
 """Starts the two AWS emulators that the repositories are tested on, each as a process of its own.
 
 MiniStack (through the project's own hardened launcher) is what the local platform runs on; moto refuses
-the invalid expressions that MiniStack lets by. So every repository suite runs on both. A backend starts
+the invalid expressions that MiniStack lets by. So every repository suite runs on both, and with that on
+both transports of `libs.aws`, one on each. A backend starts
 when a test first asks for it, on a free port of 127.0.0.1, and is ended by its process id.
 
     async with ministack() as backend:
@@ -28,7 +29,7 @@ from deploy.local._environment import (
     embedded_aws_variables,
 )
 from deploy.local._tables import ensure_table, read_table
-from libs.aws import AwsSettings
+from libs.aws import DEFAULT_TRANSPORT, AwsSettings, Transport
 from libs.circuit_breaker import BreakerPolicy
 from tests.backends._process import serving
 
@@ -44,12 +45,16 @@ _CONFIG = Config(
 
 @dataclass(frozen=True)
 class Backend:
-    """Where an emulator answers, and the credentials of one who may do everything there."""
+    """Where an emulator answers, and the credentials of one who may do everything there.
+
+    transport: by which of them the services' own clients reach DynamoDB there.
+    """
 
     endpoint_url: str
     region: str
     access_key: str
     secret_key: str
+    transport: Transport = DEFAULT_TRANSPORT
 
     def client(self, service: str) -> Any:
         """An aioboto3 client of the service, as its asynchronous context manager."""
@@ -68,6 +73,7 @@ class Backend:
         machine needs: that is not what is tested on it."""
         return AwsSettings(
             region=self.region,
+            dynamodb_transport=self.transport,
             read_timeout_seconds=20.0,
             breaker=BreakerPolicy(call_timeout_seconds=30.0),
         )
@@ -144,4 +150,6 @@ def running_moto(additions: str | None = None) -> Iterator[Backend]:
             region=REGION,
             access_key="moto-access-key",
             secret_key="moto-secret-key",
+            # So that every suite runs on both; MiniStack verifies the signatures of the other one.
+            transport="sdk",
         )

@@ -7,6 +7,8 @@ here. It starts nothing and reads nothing at import.
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,3 +88,17 @@ def docker_engine(what: str) -> DockerEngine:
         return find_engine()
     except EngineMissingError as missing:
         pytest.skip(f"Docker is not here: {what} ({missing})")
+
+
+def engine_programs(what: str) -> None:
+    """Nothing, where an engine could be started here, or the test is skipped as `docker_engine`'s."""
+    import pytest
+
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [
+        name for name in ("dockerd", "containerd", "runc") if not shutil.which(name, path=path)
+    ]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} missing: {what}")
+    if os.geteuid() and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
+        pytest.skip(f"neither root nor sudo without a password: {what}")

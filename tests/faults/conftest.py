@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from deploy.local._faults import Fault
 from tests.faults.harness import Platform, running_platform
-from tests.faults.proxy import Fault
 from tests.faults.report import FOLDER_VARIABLE, Report
 
 
@@ -32,6 +32,7 @@ async def _faults_end(platform: Platform) -> AsyncIterator[None]:
     for proxy in (platform.dynamodb, platform.s3, platform.keys):
         await proxy.switch(Fault.NONE)
     platform.move_clock(0)
+    platform.dynamodb_dialect.says_when = True
     platform.answers.clear()
 
 

@@ -31,6 +31,7 @@ from deploy.local._credentials import (
     assume_role_through,
     credential_variables,
 )
+from deploy.local._faults import DynamoDBDialect, FaultProxy, S3Dialect, WebDialect
 from deploy.local._gateway import Stage, write_configuration
 from deploy.local._ports import port_of, reserve
 from deploy.local._provision import (
@@ -43,8 +44,6 @@ from deploy.local._provision import (
 )
 from deploy.local._services import SERVICES, WITH_CURSORS, contract_of
 from tests.backends import running_ministack
-from tests.faults.dialects import DynamoDBDialect, S3Dialect, WebDialect
-from tests.faults.proxy import FaultProxy
 from tests.faults.samples import COURSES, write_samples
 from tests.integration.service_process import ServiceProcess, python_path, service_process
 
@@ -64,7 +63,8 @@ class Platform:
     """The running platform, seen by its clients and by the test that breaks it."""
 
     def __init__(self, directory: Path, stack: AsyncExitStack) -> None:
-        self.dynamodb = FaultProxy(DynamoDBDialect())
+        self.dynamodb_dialect = DynamoDBDialect()
+        self.dynamodb = FaultProxy(self.dynamodb_dialect)
         self.s3 = FaultProxy(S3Dialect())
         self.keys = FaultProxy(WebDialect())
         self.answers: list[Answer] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.load.answer import Answer
+from deploy.local._faults import Fault
 from deploy.local._services import SERVICES
 from tests.faults.harness import Platform
 from tests.faults.outage import (
@@ -22,7 +23,6 @@ from tests.faults.outage import (
     endpoints_of,
     observe,
 )
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
 from tests.load.history import Outcome
@@ -70,8 +70,21 @@ async def test_dynamodb_not_answering_to_syn(platform: Platform, report: Report)
     await _dynamodb_fails(platform, report, Fault.BLACK_HOLE, "test_dynamodb_not_answering_to_syn")
 
 
-async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test: str) -> None:
-    learner = Learner(platform, f"outage-{fault.name}")
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.THROTTLE])
+async def test_dynamodb_fails_under_the_sdks_transport(
+    platform: Platform, report: Report, fault: Fault
+) -> None:
+    """What is answered does not depend on who sends the calls."""
+    await platform.restart(*SERVICES, DYNAMODB_TRANSPORT="sdk")
+    test = "test_dynamodb_fails_under_the_sdks_transport"
+    await _dynamodb_fails(platform, report, fault, test, " (`DYNAMODB_TRANSPORT=sdk`)")
+    await platform.restart(*SERVICES)
+
+
+async def _dynamodb_fails(
+    platform: Platform, report: Report, fault: Fault, test: str, setting: str = ""
+) -> None:
+    learner = Learner(platform, f"outage-{fault.name}{'-sdk' if setting else ''}")
     listing = await platform.ask("GET", "/courses?limit=100")
     course = await platform.ask("GET", f"/courses/{COURSES[0]}")
     started = await learner.write("device-0")
@@ -126,14 +139,14 @@ async def _dynamodb_fails(platform: Platform, report: Report, fault: Fault, test
     for name, seen in observed.items():
         report.note(
             test,
-            f"DynamoDB {fault}",
+            f"DynamoDB {fault}{setting}",
             name,
             first=seen.first,
             later=seen.later,
             recovery=seen.recovery,
         )
-    report.note(test, f"DynamoDB {fault}", CONTENT_JUST_READ, first=just_read[1:])
-    report.note(test, f"DynamoDB {fault}", HEALTH, later=health)
+    report.note(test, f"DynamoDB {fault}{setting}", CONTENT_JUST_READ, first=just_read[1:])
+    report.note(test, f"DynamoDB {fault}{setting}", HEALTH, later=health)
 
 
 async def test_endpoints_recover_without_each_other(platform: Platform, report: Report) -> None:

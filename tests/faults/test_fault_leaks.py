@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from deploy.load.answer import Answer
+from deploy.local._faults import Fault
 from deploy.local._provision import PREFIXES
 from deploy.local._services import SERVICES
 from libs.logging.testing import captured_logs
@@ -24,7 +25,6 @@ from services.content_delivery.config import Config
 from tests.faults.harness import PATIENCE_SECONDS, Platform
 from tests.faults.kernel import connections, open_descriptors
 from tests.faults.outage import POLL_SECONDS, Ask
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.load.learner import Learner
 

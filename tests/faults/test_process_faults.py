@@ -11,6 +11,7 @@ import time
 import pytest
 
 from deploy.load.answer import Answer
+from deploy.local._faults import Fault
 from deploy.local._ports import port_of, reserve
 from deploy.local._services import SERVICES
 from tests.faults.harness import PATIENCE_SECONDS, Platform
@@ -31,7 +32,6 @@ from tests.faults.outage import (
     endpoints_of,
     observe,
 )
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import COURSES
 from tests.load.history import Outcome
@@ -67,7 +67,9 @@ async def test_xray_daemon_absent(platform: Platform, report: Report) -> None:
 
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours: int) -> None:
-    """AWS refuses signatures of another time: as if DynamoDB were gone, and no longer than that."""
+    """AWS refuses signatures of another time. Where it doesn't say what time it is, that is as if
+    DynamoDB were gone, and no longer than that."""
+    platform.dynamodb_dialect.says_when = False
     learner = Learner(platform, f"clock-{hours}")
     listing = await platform.ask("GET", "/courses?limit=100")
     course = await platform.ask("GET", f"/courses/{COURSES[0]}")
@@ -134,6 +136,34 @@ async def test_clock_jumps_by_an_hour(platform: Platform, report: Report, hours:
         answer="200, with a URL that S3 refuses (403)",
     )
     report.note("test_clock_jumps_by_an_hour", fault, HEALTH, later=health)
+
+
+@pytest.mark.parametrize("minutes", [20, -20])
+async def test_clock_is_corrected_by_dynamodb(
+    platform: Platform, report: Report, minutes: int
+) -> None:
+    """DynamoDB's refusal says what time it is, and everything is signed for that from then on."""
+    learner = Learner(platform, f"corrected-{minutes}")
+    await learner.write("device-0")
+    endpoints = endpoints_of(platform, learner)
+    platform.move_clock(minutes * 60)
+    first = [await endpoint.ask() for endpoint in endpoints]
+    answers = await asyncio.gather(*(e.ask() for e in endpoints for _ in range(VOLLEY)))
+    unsigned = await platform.ask("GET", f"/content/{platform.unread_course()}-0")
+    assert {answer.status for answer in (*first, *answers, unsigned)} == {200}
+    assert (await platform.fetch(str(unsigned.json["url"]))).status == 200
+    # Right again, and again of another time to what was learnt.
+    platform.move_clock(0)
+    answers += await asyncio.gather(*(e.ask() for e in endpoints))
+    assert {answer.status for answer in answers} == {200}
+    assert await learner.problems() == []
+    assert_nobody_waited_beyond_the_deadline(platform)
+    fault = (
+        f"Wall clock jumps {'forward' if minutes > 0 else 'back'} by 20 minutes, and DynamoDB says"
+    )
+    report.note(
+        "test_clock_is_corrected_by_dynamodb", fault, EVERYTHING, first=first, later=answers
+    )
 
 
 @pytest.mark.parametrize("minutes", [4, -4])

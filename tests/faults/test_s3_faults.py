@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from deploy.load.answer import Answer
+from deploy.local._faults import Fault
 from tests.faults.harness import Platform
 from tests.faults.outage import CONTENT, VOLLEY, assert_nobody_waited_beyond_the_deadline
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.faults.samples import CONTENTS_PER_COURSE
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from deploy.local._faults import Fault
 from deploy.local._services import SERVICES
 from tests.faults.harness import Platform
 from tests.faults.outage import (
@@ -17,7 +18,6 @@ from tests.faults.outage import (
     assert_nobody_waited_beyond_the_deadline,
     endpoints_of,
 )
-from tests.faults.proxy import Fault
 from tests.faults.report import Report
 from tests.load.learner import Learner
 

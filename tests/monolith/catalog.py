@@ -21,6 +21,7 @@ from services.course_catalog.domain.errors import (
     SlugTakenError,
     VersionConflictError,
 )
+from services.course_catalog.domain.repository import UNCHANGED, Unchanged
 from services.course_catalog.storage import items as catalog_items
 from tests.monolith.moments import UNKNOWN
 from tests.monolith.table import (
@@ -136,6 +137,10 @@ class LegacyCourses:
         with guarded():
             item = await self._table.get(course_key(course_id))
         return None if item is None else course_of(item)
+
+    async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
+        course = await self.get(course_id)
+        return UNCHANGED if course is not None and course.version == version else course
 
     async def create(self, course: Course) -> None:
         try:

@@ -26,7 +26,7 @@ from services.content_delivery.domain.repository import (
 from services.course_catalog.domain.course import Change as CourseChange
 from services.course_catalog.domain.course import Course, Status, Summary, Tombstone
 from services.course_catalog.domain.errors import CatalogUnavailableError
-from services.course_catalog.domain.repository import CourseRepository
+from services.course_catalog.domain.repository import CourseRepository, Unchanged
 from services.progress_tracking.domain.outline import Outline
 from services.progress_tracking.domain.outlines import OutlineReader
 from services.progress_tracking.domain.progress import (
@@ -88,6 +88,10 @@ class GatedCourses:
     async def get(self, course_id: str) -> Course | None:
         async with self._store() as store:
             return await store.get(course_id)
+
+    async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
+        async with self._store() as store:
+            return await store.get_newer(course_id, version)
 
     async def create(self, course: Course) -> None:
         async with self._store() as store:

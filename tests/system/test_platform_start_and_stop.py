@@ -21,8 +21,9 @@ from tests.system.platform_process import RunningPlatform, is_alive, run_up, unt
 
 pytestmark = pytest.mark.timeout(600)
 
-# The embedded AWS, three services, the consumer of outlines, the gateway, the receiver of traces.
-PROCESSES = 7
+# The embedded AWS, three services, the consumer of outlines, the gateway, the receiver of traces, the
+# faults, the pages.
+PROCESSES = 9
 
 Start = Callable[..., RunningPlatform]
 

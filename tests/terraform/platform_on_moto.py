@@ -32,7 +32,8 @@ def digests(**others: str) -> str:
 
 DEV = ("-var-file=environments/dev.tfvars", digests())
 PROD = ("-var-file=environments/prod.tfvars", digests())
-# The application that one leaves, and each API led to it.
+MONOLITH_TABLE = "Monolith"
+# The application that one leaves, each API led to it, and its table being split.
 MONOLITH = (
     "-var=monolith="
     + json.dumps(
@@ -42,13 +43,17 @@ MONOLITH = (
             "minimum": 2,
             "maximum": 6,
             "health_check_path": "/readyz",
-            "table_name": "Monolith",
+            "table_name": MONOLITH_TABLE,
+            "split": True,
         }
     ),
     "-var=routes=" + json.dumps(dict.fromkeys(SERVICES, "monolith")),
 )
 # The whole of it takes longer, and says no more of where requests go.
-STEP_THREE = (*DEV, *MONOLITH, "-target=module.api", "-target=module.monolith")
+STEP_THREE = (
+    *(*DEV, *MONOLITH),
+    *("-target=module.api", "-target=module.monolith", "-target=module.migration"),
+)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from deploy.local._environment import REPOSITORY_ROOT
 PLUGINS = "LYCEUM_TERRAFORM_PLUGINS"
 """Names a folder that providers are installed from, for machines that reach no registry."""
 
-# What the configuration reads of a service.
-_READ_OF_SERVICES = ("openapi.yaml", "table.json", "policy.json")
+# What the configuration reads from elsewhere.
+_READ = (
+    *("services/**/openapi.yaml", "services/**/table.json", "services/**/policy.json"),
+    *("deploy/local/policies/*.json", "deploy/migration/*.json"),
+)
 
 _OVERRIDES = """\
 terraform {
@@ -153,16 +156,11 @@ class Terraform:
 
     def _copy(self) -> None:
         shutil.copytree(REPOSITORY_ROOT / "deploy" / "terraform", self._root)
-        services = REPOSITORY_ROOT / "services"
-        for path in sorted(services.rglob("*")):
-            if path.name in _READ_OF_SERVICES:
-                copy = self._folder / "services" / path.relative_to(services)
+        for pattern in _READ:
+            for path in sorted(REPOSITORY_ROOT.glob(pattern)):
+                copy = self._folder / path.relative_to(REPOSITORY_ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
-        shutil.copytree(
-            REPOSITORY_ROOT / "deploy" / "local" / "policies",
-            self._folder / "deploy" / "local" / "policies",
-        )
         (self._root / "emulator_override.tf").write_text(_OVERRIDES)
 
 

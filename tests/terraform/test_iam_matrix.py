@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tests.integration.embedded_aws.denials import (
     queue_calls,
     table_calls,
 )
-from tests.terraform.platform_on_moto import CONSUMER, SERVICES, Applied
+from tests.terraform.platform_on_moto import CONSUMER, MONOLITH_TABLE, SERVICES, Applied
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,6 +46,12 @@ def role(program: str) -> str:
     return f"lyceum-{program.replace('_', '-')}"
 
 
+def _in_transactions(names: Set[str]) -> set[str]:
+    """A transaction is authorized as what is in it."""
+    kinds = ("ConditionCheckItem", "GetItem", "PutItem")
+    return {f"transaction of {kind}" for kind in kinds if kind in names}
+
+
 PROGRAMS = (*SERVICES, CONSUMER)
 TASK_ROLES = tuple(role(program) for program in PROGRAMS)
 EXECUTION_ROLES = tuple(f"{name}-execution" for name in TASK_ROLES)
@@ -56,7 +62,7 @@ OTHER_ROLES = (
 )
 ROLES = (*TASK_ROLES, *EXECUTION_ROLES, *OTHER_ROLES)
 
-# What the code does, of each role on its own table. A transaction is authorized as what is in it.
+# What the code does, of each role on its own table.
 ON_OWN_TABLE: Mapping[str, frozenset[str]] = {
     role("course_catalog"): frozenset(
         {
@@ -156,8 +162,9 @@ async def _make_apis(backend: Backend) -> dict[str, str]:
 
 
 async def _make_roles(
-    backend: Backend, applied: Applied, apis: Mapping[str, str]
+    backend: Backend, applied: Applied, apis: Mapping[str, str], roles: Sequence[str] = ROLES
 ) -> dict[str, TemporaryCredentials]:
+    """The roles that were applied, as they are here; credentials of those that are asked for."""
     stages = applied.of_type("aws_api_gateway_stage")
     applied_as = {
         stages[f'module.api["{name}"].aws_api_gateway_stage.this']["rest_api_id"]: apis[name]
@@ -199,7 +206,7 @@ async def _make_roles(
             )
         assume = assume_role_through(sts)
         return {
-            name: await assume((await iam.get_role(RoleName=name))["Role"]["Arn"]) for name in ROLES
+            name: await assume((await iam.get_role(RoleName=name))["Role"]["Arn"]) for name in roles
         }
 
 
@@ -337,4 +344,87 @@ async def test_a_role_can_not_make_itself_more(enforcing: Enforcing, role_name: 
     async with enforcing.client(role_name, "sts") as sts:
         for other in ROLES:
             arn = enforcing.credentials[other].role_arn
+            assert not await is_allowed(sts.assume_role(RoleArn=arn, RoleSessionName="more"))
+
+
+# While the monolith's table is split there are three roles more, and two tables.
+MONOLITH_ROLE, MIGRATION_ROLE = "lyceum-monolith", "lyceum-migration"
+SPLITTING_ROLES = (MONOLITH_ROLE, f"{MONOLITH_ROLE}-execution", MIGRATION_ROLE)
+MIGRATION = REPOSITORY_ROOT / "deploy" / "migration"
+TABLE_FILES = {
+    "source": REPOSITORY_ROOT / "tests" / "monolith" / "table.json",
+    "control": MIGRATION / "control_table.json",
+    **{service: REPOSITORY_ROOT / "services" / service / "table.json" for service in SERVICES},
+}
+BY_THE_GATE = frozenset({"GetItem", "PutItem", "Query", *_in_transactions({"GetItem", "PutItem"})})
+BY_THE_MONOLITH = frozenset(
+    {
+        *("BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query"),
+        *("UpdateItem", "index:Query"),
+        *_in_transactions({"ConditionCheckItem", "GetItem", "PutItem"}),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def splitting(step_three: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Enforcing]:
+    with running_ministack(tmp_path_factory.mktemp("splitting")) as backend:
+        yield asyncio.run(_provision_split(backend, step_three))
+
+
+async def _provision_split(backend: Backend, applied: Applied) -> Enforcing:
+    for owner, path in TABLE_FILES.items():
+        await create_table(backend, path.relative_to(REPOSITORY_ROOT), _table_name(owner))
+    apis = await _make_apis(backend)
+    credentials = await _make_roles(backend, applied, apis, SPLITTING_ROLES)
+    return Enforcing(backend, credentials, {}, "", apis)
+
+
+def _table_name(owner: str) -> str:
+    name: str = read_table(TABLE_FILES[owner])["TableName"]
+    return MONOLITH_TABLE if owner == "source" else name
+
+
+def _by_the_migration(owner: str) -> set[str]:
+    """What its own policy says of the table; that it is what it needs is shown where it runs
+    (`tests/integration/migration`)."""
+    sid = "TheControlTable" if owner == "control" else "TheSourceAndEachTarget"
+    policy = json.loads((MIGRATION / "policy.json").read_text(encoding="utf-8"))
+    (actions,) = (one["Action"] for one in policy["Statement"] if one["Sid"] == sid)
+    names = {action.removeprefix("dynamodb:") for action in actions}
+    return names | _in_transactions(names)
+
+
+@pytest.mark.parametrize("owner", TABLE_FILES)
+@pytest.mark.parametrize("role_name", SPLITTING_ROLES)
+async def test_a_table_while_the_monolith_s_is_split(
+    splitting: Enforcing, role_name: str, owner: str
+) -> None:
+    calls = table_calls(read_table(TABLE_FILES[owner]), _table_name(owner))
+    async with splitting.client(role_name, "dynamodb") as dynamodb:
+        allowed = {name for name, call in calls.items() if await is_allowed(call(dynamodb))}
+    match role_name:
+        case "lyceum-monolith" if owner in SERVICES:  # the owner of a module may be either
+            assert allowed == ON_OWN_TABLE[role(owner)]
+        case "lyceum-monolith":
+            assert allowed == (BY_THE_GATE if owner == "control" else BY_THE_MONOLITH)
+        case "lyceum-migration":
+            assert allowed == _by_the_migration(owner)
+        case _:
+            assert not allowed
+
+
+@pytest.mark.parametrize("role_name", SPLITTING_ROLES)
+async def test_a_role_of_the_split_can_not_make_itself_more(
+    splitting: Enforcing, role_name: str
+) -> None:
+    async with splitting.client(role_name, "iam") as iam:
+        assert not await is_allowed(
+            iam.put_role_policy(RoleName=role_name, PolicyName="more", PolicyDocument="{}")
+        )
+    async with splitting.client(role_name, "apigateway") as gateway:
+        assert not await is_allowed(gateway.get_stages(restApiId=splitting.apis["course_catalog"]))
+    async with splitting.client(role_name, "sts") as sts:
+        for other in set(SPLITTING_ROLES) - {role_name}:
+            arn = splitting.credentials[other].role_arn
             assert not await is_allowed(sts.assume_role(RoleArn=arn, RoleSessionName="more"))

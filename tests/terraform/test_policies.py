@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,23 @@ def _list(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def test_no_checker_of_policies_objects(applied: Applied) -> None:
-    documents = {
-        name: json.loads(
-            # parliament takes the colons of a stream's label for parts of its ARN.
-            re.sub(r"(/stream/[^\"]*?)(\d\d):(\d\d):", r"\1\2\3", json.dumps(policy))
-        )
-        for name, policy in policies(applied).items()
+def _readable(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """parliament takes the colons of a stream's label for parts of its ARN."""
+    return {
+        name: json.loads(re.sub(r"(/stream/[^\"]*?)(\d\d):(\d\d):", r"\1\2\3", json.dumps(policy)))
+        for name, policy in documents.items()
     }
+
+
+def test_no_checker_of_policies_objects(applied: Applied) -> None:
+    documents = _readable(policies(applied))
     assert len(documents) >= 15
     findings = policy_findings(documents)
     # Signing in to the registry gives a password to it; that is what starting a task needs.
     starting = "cloudsplaining: credentials exposure ['ecr:GetAuthorizationToken']"
     assert {name: said for name, said in findings.items() if said} == {
         **{f"{role}-execution start": [starting] for role in ROLES},
-        "lyceum-operator release": [
+        "lyceum-operator operator": [
             # Of the cluster alone, by a condition.
             "parliament: RESOURCE_STAR ['ecs:DescribeTasks', 'ecs:ListTasks']",
             # A copy of any family; which roles it may name is said by iam:PassRole.
@@ -111,6 +114,14 @@ def test_no_checker_of_policies_objects(applied: Applied) -> None:
             starting,
         ],
     }
+
+
+def test_no_checker_objects_to_the_roles_of_a_split(step_three: Applied) -> None:
+    found = _readable(policies(step_three))
+    documents = {
+        name: found[name] for name in ("lyceum-monolith repository", "lyceum-migration migration")
+    }
+    assert policy_findings(documents) == dict.fromkeys(documents, [])
 
 
 def test_a_checker_of_policies_would_object() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import yaml
 
+from libs.http import DEFAULT_REQUEST_TIMEOUT_SECONDS
 from services.content_delivery.config import Config as ContentConfig
 from services.course_catalog.config import Config as CatalogConfig
 from services.progress_tracking.config import Config as ProgressConfig
@@ -21,6 +22,7 @@ from tests.terraform.platform_on_moto import (
     program_environment,
     task_definitions,
 )
+from tests.terraform.terraform import Resource
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -50,7 +52,12 @@ def test_the_consumer_is_the_same_image_with_the_same_variables(applied: Applied
         for family in ("progress_tracking", CONSUMER)
     )
     assert service["image"] == consumer["image"]
-    assert service["environment"] == consumer["environment"]
+    of_the_balancer = {"PROGRESS_READINESS_NOTICE_SECONDS", "PROGRESS_DRAIN_SECONDS"}
+    alike = [
+        [one for one in program["environment"] if one["name"] not in of_the_balancer]
+        for program in (service, consumer)
+    ]
+    assert alike[0] == alike[1]
     assert service["secrets"] == consumer["secrets"]
     assert "command" not in service
     assert consumer["command"] == ["services.progress_tracking.consumer"]
@@ -99,3 +106,36 @@ def test_every_container_is_hardened_and_ends_in_time(applied: Applied, family: 
         assert re.search(r"@sha256:[0-9a-f]{64}$", container["image"])
         assert container["stopTimeout"] > int(drain)
         assert container["logConfiguration"]["options"]["mode"] == "non-blocking"
+
+
+def _seconds(program: Resource, name: str) -> float | None:
+    values = {one["name"]: one["value"] for one in program["environment"]}
+    return float(values[name]) if name in values else None
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_on_spot_requests_are_taken_until_the_balancer_must_know(
+    applied: Applied, service: str
+) -> None:
+    """By health checks alone, as ADR 100 has it."""
+    program = containers(task_definitions(applied.resources)[service])[service]
+    notice = _seconds(program, f"{PREFIXES[service]}READINESS_NOTICE_SECONDS")
+    drain = _seconds(program, f"{PREFIXES[service]}DRAIN_SECONDS")
+    group = f'module.service["{service}"].aws_lb_target_group.this[0]'
+    (check,) = applied.of_type("aws_lb_target_group")[group]["health_check"]
+    assert notice is not None
+    assert notice > check["interval"] * check["unhealthy_threshold"]
+    assert drain is not None
+    assert notice + DEFAULT_REQUEST_TIMEOUT_SECONDS < drain < program["stopTimeout"] <= 120
+
+
+def test_where_ecs_tells_the_balancer_or_there_is_none_nothing_waits(step_three: Applied) -> None:
+    definitions = task_definitions(step_three.resources)
+    monolith = containers(definitions["monolith"])["monolith"]
+    assert _seconds(monolith, "MONOLITH_DRAIN_SECONDS") == 20
+    assert _seconds(monolith, "MONOLITH_READINESS_NOTICE_SECONDS") is None
+
+
+def test_the_consumer_has_no_balancer(applied: Applied) -> None:
+    consumer = containers(task_definitions(applied.resources)[CONSUMER])[CONSUMER]
+    assert _seconds(consumer, "PROGRESS_READINESS_NOTICE_SECONDS") is None

@@ -11,5 +11,19 @@ from deploy.local._traces._command import (
     query_of,
     show_traces,
 )
+from deploy.local._traces._document import Span
+from deploy.local._traces._trace import Row, Trace, mark_of, read_trace, title_of
 
-__all__ = ["Platform", "Query", "add_arguments", "query_of", "show_traces"]
+__all__ = [
+    "Platform",
+    "Query",
+    "Row",
+    "Span",
+    "Trace",
+    "add_arguments",
+    "mark_of",
+    "query_of",
+    "read_trace",
+    "show_traces",
+    "title_of",
+]

@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         default=[],
         metavar="PORT",
         help="a port of 127.0.0.1 whose listener forwards to this one; clients may name it as Host."
-        " For tests that put a fault in between; the platform has none",
+        " For whoever puts a fault in between",
     )
     parser.add_argument(
         "--docker-host",

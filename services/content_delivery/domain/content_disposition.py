@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote
 
 _EXTENSIONS = {
@@ -47,6 +48,8 @@ class Disposition(Enum):
     ATTACHMENT = "attachment"
 
 
+# Whoever plays a content asks again before its URL ends, and many play the same.
+@lru_cache(maxsize=1_024)
 def content_disposition(disposition: Disposition, *, title: str, content_type: str) -> str:
     """The header's value, in ASCII.
 

@@ -1,6 +1,7 @@
 """Single courses, read from the repository, and from memory while that fails.
 
-Owns the bounded memory of what was read and the rule of when it may be shown. Knows neither HTTP
+Owns the bounded memory of what was read and the rule of when it may be shown. A course that is still
+in the version that is remembered is not rendered again. Knows neither HTTP
 nor the store; what a course looks like is the given `render`'s business.
 """
 
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 
 from services.course_catalog.domain.course import Course, Status, Tombstone
 from services.course_catalog.domain.errors import CatalogUnavailableError
-from services.course_catalog.domain.repository import CourseRepository
+from services.course_catalog.domain.repository import UNCHANGED, CourseRepository
+
+# Versions count from 1.
+_NO_VERSION = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,11 @@ class CourseDocuments:
 
         Raises CatalogUnavailableError when it can neither be read nor is remembered.
         """
+        kept = self._kept.get(course_id)
         try:
-            course = await self._repository.get(course_id)
+            course = await self._repository.get_newer(
+                course_id, _NO_VERSION if kept is None else kept.document.version
+            )
         except CatalogUnavailableError:
             remembered = self._remembered(course_id)
             if remembered is None:
@@ -90,7 +97,12 @@ class CourseDocuments:
         if course is None:
             self._forget(course_id)
             return None
-        document = self._document(course)
+        if course is UNCHANGED:
+            assert kept is not None
+            # A version is one content: what was rendered of it is what it looks like.
+            document = kept.document
+        else:
+            document = self._document(course)
         self._keep(course_id, document)
         return document
 

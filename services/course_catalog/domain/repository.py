@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from enum import Enum
+from typing import Final, Protocol
 
 from services.course_catalog.domain.course import Change, Course, Status, Summary, Tombstone
+
+
+class Unchanged(Enum):
+    """The answer of who was asked for what is newer."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 class CourseRepository(Protocol):
@@ -21,6 +31,10 @@ class CourseRepository(Protocol):
 
     async def get(self, course_id: str) -> Course | None:
         """The course as last written; None where there is none or it was deleted."""
+        ...
+
+    async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
+        """As `get`, but UNCHANGED where it is still in `version`: a version is one content."""
         ...
 
     async def create(self, course: Course) -> None:

@@ -23,6 +23,7 @@ from services.course_catalog.domain.errors import (
     SlugTakenError,
     VersionConflictError,
 )
+from services.course_catalog.domain.repository import UNCHANGED, Unchanged
 from services.course_catalog.storage.items import (
     BY_CHANGE,
     BY_STATUS,
@@ -35,6 +36,7 @@ from services.course_catalog.storage.items import (
     course_item,
     course_key,
     course_of,
+    is_course_in,
     outline_item,
     slug_item,
     slug_key,
@@ -67,14 +69,24 @@ class DynamoDBCourseRepository:
         self._trace = trace
 
     async def get(self, course_id: str) -> Course | None:
+        item = await self._item(course_id)
+        return None if item is None else course_of(item)
+
+    async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
+        item = await self._item(course_id)
+        if item is None:
+            return None
+        return UNCHANGED if is_course_in(item, version) else course_of(item)
+
+    async def _item(self, course_id: str) -> Item | None:
         with _dependency():
             # Consistent: who has just written must not read the version before, whose ETag would
             # be refused.
             response = await self._dynamodb.get_item(
                 TableName=self._table, Key=course_key(course_id), ConsistentRead=True
             )
-        item = response.get("Item")
-        return None if item is None else course_of(item)
+        item: Item | None = response.get("Item")
+        return item
 
     async def create(self, course: Course) -> None:
         try:

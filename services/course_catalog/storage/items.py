@@ -169,6 +169,11 @@ def course_of(item: Mapping[str, Mapping[str, Any]]) -> Course | None:
         raise ValueError(f"not a course: {error!r}") from error
 
 
+def is_course_in(item: Mapping[str, Mapping[str, Any]], version: int) -> bool:
+    """Whether the item is a course, no tombstone, in this version. Looks at nothing else of it."""
+    return item.get("version") == {"N": str(version)} and item.get("status") != {"S": DELETED}
+
+
 def change_of(item: Mapping[str, Mapping[str, Any]]) -> Change:
     """The summary or tombstone in an index's item. Raises ValueError for anything else."""
     try:

@@ -14,6 +14,7 @@ from services.course_catalog.domain.errors import (
     SlugTakenError,
     VersionConflictError,
 )
+from services.course_catalog.domain.repository import UNCHANGED, Unchanged
 from services.course_catalog.storage.items import (
     Item,
     change_of,
@@ -34,6 +35,10 @@ class InMemoryCourseRepository:
     async def get(self, course_id: str) -> Course | None:
         item = self._items.get(course_id)
         return None if item is None else course_of(item)
+
+    async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
+        course = await self.get(course_id)
+        return UNCHANGED if course is not None and course.version == version else course
 
     async def create(self, course: Course) -> None:
         item = course_item(course)

@@ -8,10 +8,12 @@ know how outlines reach this service.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
+from functools import cached_property
 
 from services.progress_tracking.domain.progress import CourseSummary
 
@@ -33,7 +35,8 @@ class OutlineItem:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: what is worked out of an outline is kept with it.
+@dataclass(frozen=True)
 class Outline:
     """The published contents of a course at one version of its outline."""
 
@@ -41,24 +44,32 @@ class Outline:
     version: int
     items: tuple[OutlineItem, ...]
 
-    def counted(self) -> Mapping[str, Fraction]:
-        """The contents that make up the course, each with its weight.
+    @cached_property
+    def counted(self) -> Mapping[str, int]:
+        """The contents that make up the course, each with its weight as a whole number of parts.
 
         These are the required ones. A course that requires nothing consists of all it offers:
         otherwise it would be complete before it was begun. A content that stands in the outline
-        twice counts once. Where every weight is zero the contents weigh the same.
+        twice counts once. Where every weight is zero the contents weigh the same. Worked out once:
+        every learner of a course is judged by the same outline.
         """
         required = [item for item in self.items if item.required] or list(self.items)
         # Through text: 0.1 means a tenth here, not the binary number next to it, so that seven
         # tenths of the weight are 70 per cent and not 69.
         weights = {item.content_id: Fraction(repr(item.weight)) for item in required}
         if not any(weights.values()):
-            return dict.fromkeys(weights, Fraction(1))
-        return weights
+            return dict.fromkeys(weights, 1)
+        parts = math.lcm(*(weight.denominator for weight in weights.values()))
+        return {content_id: int(weight * parts) for content_id, weight in weights.items()}
+
+    @cached_property
+    def total(self) -> int:
+        """The weights of all counted contents together, in the same parts."""
+        return sum(self.counted.values())
 
     def completed_at(self, completions: Mapping[str, datetime]) -> datetime | None:
         """The moment at which the last content of the course was completed, None before."""
-        counted = self.counted()
+        counted = self.counted
         if not counted or not counted.keys() <= completions.keys():
             return None
         return max(completions[content_id] for content_id in counted)
@@ -107,11 +118,11 @@ def standing(summary: CourseSummary, outline: Outline | None) -> Standing:
             outline_version=None,
             new_items_since_completion=None,
         )
-    counted = outline.counted()
+    counted = outline.counted
     done = counted.keys() & settled.completions.keys()
     return Standing(
         status=status,
-        percent=_percent(counted, done),
+        percent=_percent(outline, done),
         completed_count=len(done),
         total_count=len(counted),
         outline_version=outline.version,
@@ -135,12 +146,13 @@ def _added_since_completion(counted: Collection[str], summary: CourseSummary) ->
     return sum(1 for moment in moments if moment is None or moment > completed_at)
 
 
-def _percent(counted: Mapping[str, Fraction], done: frozenset[str] | set[str]) -> int:
+def _percent(outline: Outline, done: Collection[str]) -> int:
     """The share by weight, rounded down; 100 only when nothing is missing."""
+    counted = outline.counted
     if not counted:
         return 0
     if len(done) == len(counted):
         return 100
-    share = sum((counted[content_id] for content_id in done), Fraction(0))
+    share = sum(counted[content_id] for content_id in done)
     # Contents of no weight can be all that is missing.
-    return min(int(100 * share / sum(counted.values())), 99)
+    return min(100 * share // outline.total, 99)

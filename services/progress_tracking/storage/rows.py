@@ -177,7 +177,10 @@ def outline_item(outline: Outline) -> Item:
 
 def course_row(item: Item) -> CourseRow:
     """Read the course row. Raises CorruptProgressError."""
-    row = _Row(unmarshal(item))
+    return _course_row(_Row(unmarshal(item)))
+
+
+def _course_row(row: _Row) -> CourseRow:
     members = row.members(COMPLETED)
     return CourseRow(
         course_id=row.sort_part(1),
@@ -192,7 +195,10 @@ def course_row(item: Item) -> CourseRow:
 
 def recent_row(item: Item) -> RecentRow:
     """Read the recent row. Raises CorruptProgressError."""
-    row = _Row(unmarshal(item))
+    return _recent_row(_Row(unmarshal(item)))
+
+
+def _recent_row(row: _Row) -> RecentRow:
     resume = None
     if row.has(OCCURRED_AT):
         resume = ResumePoint(
@@ -241,12 +247,12 @@ def head_rows(
     """Head rows in the order of their sort keys, brought together by course."""
     found: dict[str, tuple[CourseRow | None, RecentRow | None]] = {}
     for item in items:
-        sort = _Row(unmarshal(item)).text(SORT)
-        if sort.endswith(f"#{_COURSE_ROW}"):
-            course = course_row(item)
+        row = _Row(unmarshal(item))
+        if row.text(SORT).endswith(f"#{_COURSE_ROW}"):
+            course = _course_row(row)
             found[course.course_id] = (course, None)
         else:
-            recent = recent_row(item)
+            recent = _recent_row(row)
             found[recent.course_id] = (found.get(recent.course_id, (None, None))[0], recent)
     return [(course_id, course, recent) for course_id, (course, recent) in found.items()]
 
@@ -283,7 +289,9 @@ def _completions(members: frozenset[str]) -> dict[str, datetime]:
             moment = _EPOCH + int(milliseconds) * _MILLISECOND
         except (ValueError, OverflowError):
             raise CorruptProgressError("a completion ends in milliseconds since 1970") from None
-        completions[content_id] = min(completions.get(content_id, moment), moment)
+        known = completions.get(content_id)
+        if known is None or moment < known:
+            completions[content_id] = moment
     return completions
 
 
@@ -326,7 +334,7 @@ class _Row:
         value = self._values.get(name, frozenset())
         if not isinstance(value, frozenset):
             raise CorruptProgressError(f"{name} is a set of strings")
-        return frozenset(str(member) for member in value)
+        return frozenset(map(str, value))
 
     def entries(self, name: str) -> list[_Row]:
         entries: list[_Row] = []

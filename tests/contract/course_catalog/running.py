@@ -29,7 +29,7 @@ from services.course_catalog.app import Dependencies, Storage, create_app
 from services.course_catalog.config import Config
 from services.course_catalog.domain.course import Change, Course, Status, Summary, Tombstone
 from services.course_catalog.domain.errors import CatalogUnavailableError
-from services.course_catalog.domain.repository import CourseRepository
+from services.course_catalog.domain.repository import CourseRepository, Unchanged
 from services.course_catalog.storage.memory import InMemoryCourseRepository
 from tests.contract.serving import Served, serving
 from tests.unit.course_catalog.courses import instant
@@ -89,6 +89,10 @@ class FailingRepository:
     async def get(self, course_id: str) -> Course | None:
         self._read()
         return await self.kept.get(course_id)
+
+    async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
+        self._read()
+        return await self.kept.get_newer(course_id, version)
 
     async def create(self, course: Course) -> None:
         async with self._write():

@@ -23,7 +23,7 @@ from services.course_catalog.domain.errors import (
     SlugTakenError,
     VersionConflictError,
 )
-from services.course_catalog.domain.repository import CourseRepository
+from services.course_catalog.domain.repository import UNCHANGED, CourseRepository
 from tests.unit.course_catalog.courses import content, draft, instant, published
 
 
@@ -75,6 +75,20 @@ async def test_a_course_comes_back_exactly_as_it_was_written(repository: CourseR
     await repository.replace(edited, previous=archived)
     assert await repository.get(course.id) == edited
     assert edited.changed_in["short_description"] == 4
+
+
+async def test_a_course_that_is_known_is_read_when_it_has_changed(
+    repository: CourseRepository,
+) -> None:
+    first = published(1)
+    await repository.create(first)
+    assert await repository.get_newer(first.id, first.version) is UNCHANGED
+    assert await repository.get_newer(first.id, 0) == first
+    second = first.edited(content(1, title="Another"), now=instant(9))
+    await repository.replace(second, previous=first)
+    assert await repository.get_newer(first.id, first.version) == second
+    assert await repository.get_newer(first.id, second.version) is UNCHANGED
+    assert await repository.get_newer("crs-none", 1) is None
 
 
 async def test_an_id_is_created_once(repository: CourseRepository) -> None:
@@ -177,6 +191,7 @@ async def test_a_deleted_draft_is_gone_frees_its_slug_and_can_be_learnt_of(
     tombstone = course.deleted(now=instant(5))
     await repository.delete(tombstone, previous=course)
     assert await repository.get("crs-1") is None
+    assert await repository.get_newer("crs-1", tombstone.version) is None
     assert await listed(repository, Status.DRAFT) == {}
     assert await changed(repository, 5) == {"crs-1": tombstone}
     await repository.create(draft(2, slug="free"))

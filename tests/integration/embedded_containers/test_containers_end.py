@@ -124,7 +124,6 @@ async def test_without_an_engine_all_of_it_stays_closed(tmp_path: Path) -> None:
             ("ecs", "list_clusters"),
             ("ecr", "get_authorization_token"),
             ("elbv2", "describe_load_balancers"),
-            ("cloudwatch", "list_metrics"),
         ):
             async with backend.client(service) as client:
                 with pytest.raises((ClientError, ResponseParserError), match="not available here"):

@@ -36,7 +36,7 @@ from tests.unit.course_catalog.courses import CONTENT_BODY
 ISSUER = TokenIssuer()
 DEFINITIONS = {
     "source": Path("tests/monolith/table.json"),
-    "control": Path("tests/monolith/control_table.json"),
+    "control": Path("deploy/migration/control_table.json"),
     **{
         service: Path(f"services/{service}/table.json")
         for service in ("course_catalog", "content_delivery", "progress_tracking")

@@ -116,7 +116,9 @@ def test_interrupted_it_goes_on_and_the_same_command_takes_it_up(
 def test_the_status_names_what_runs(operator: Operator, images: dict[str, TinyImage]) -> None:
     to_old(operator, images)
     assert deploy(operator, images["new"])[-1]["code"] == 0
-    (status,) = told(operator.run("status", CATALOG, "--json", "--watch"))
+    # Beside it: what ECS tells late of the roll-out that has ended, and how the API leads requests.
+    events = told(operator.run("status", CATALOG, "--json", "--watch"))
+    (status,) = (event for event in events if event["event"] == "serviceStatus")
     assert status["version"] == "0.1.1"
     assert {target["state"] for target in status["targets"]} == {"healthy"}
     assert [one["state"] for one in status["deployments"]] == ["COMPLETED"]

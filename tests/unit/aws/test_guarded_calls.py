@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from libs.aws import (
+    DEFAULT_TRANSPORT,
     AwsSettings,
     Clients,
     ConditionFailed,
@@ -18,6 +19,7 @@ from libs.aws import (
     NotFound,
     RequestRejected,
     Throttled,
+    Transport,
     classify,
     marshal,
     open_clients,
@@ -56,6 +58,14 @@ from tests.unit.aws.fault_server import (
 
 KEY = {"TableName": "courses", "Key": {"courseId": {"S": "c1"}}}
 
+TRANSPORT: dict[str, Transport] = {"dynamodb": DEFAULT_TRANSPORT}
+
+
+@pytest.fixture(autouse=True, params=["direct", "sdk"])
+def _transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here depends on who sends DynamoDB's calls."""
+    monkeypatch.setitem(TRANSPORT, "dynamodb", request.param)
+
 
 class Platform:
     """Open clients with what a test looks at."""
@@ -87,6 +97,7 @@ async def platform(
         emitter_of.append(emitter)
     settings = AwsSettings(
         region="eu-test-1",
+        dynamodb_transport=TRANSPORT["dynamodb"],
         read_timeout_seconds=read_timeout_seconds,
         breaker=breaker or BreakerPolicy(failure_threshold=2),
         bulkhead=bulkhead or BulkheadPolicy(),
@@ -213,6 +224,13 @@ async def test_a_wrong_transaction_is_our_mistake(aws: FaultServer) -> None:
         (hang, DependencyUnavailable, "timeout", Outcome.FAILURE),
         (cut_short, DependencyUnavailable, None, Outcome.FAILURE),
         (raw(b"<html>a proxy"), DependencyUnavailable, "malformed_response", Outcome.FAILURE),
+        (raw(b"\xff\xfe"), DependencyUnavailable, "malformed_response", Outcome.FAILURE),
+        (
+            answer({"Item": {}}, headers={"x-amz-crc32": "1"}),
+            DependencyUnavailable,
+            "malformed_response",
+            Outcome.FAILURE,
+        ),
         (
             error("ExpiredTokenException"),
             DependencyUnavailable,

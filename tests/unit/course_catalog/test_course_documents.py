@@ -49,14 +49,19 @@ class World:
                 return found
 
         self.repository = Repository()
+        self.rendered: list[str] = []
         self.documents = CourseDocuments(
             self.repository,
-            render=lambda course: course.title.encode(),
+            render=self._render,
             known_status=lambda course_id: self.status.get(course_id),
             monotonic=lambda: self.seconds,
             max_bytes=max_bytes,
             max_age=100,
         )
+
+    def _render(self, course: Course) -> bytes:
+        self.rendered.append(course.id)
+        return course.title.encode()
 
     def hold(self) -> Held:
         """Hold back the answer of the next read."""
@@ -77,6 +82,19 @@ async def test_what_is_there_is_read_each_time() -> None:
     await world.repository.replace(edited, previous=course)
     assert await world.documents.get("crs-1") == Document(b"Edited", 3, Status.PUBLISHED)
     assert await world.documents.get("crs-2") is None
+
+
+async def test_what_is_still_in_its_version_is_not_rendered_again() -> None:
+    world = World()
+    course = published(1)
+    await world.add(course)
+    for _ in range(3):
+        assert await world.documents.get("crs-1") == Document(b"Course 1", 2, Status.PUBLISHED)
+    assert world.rendered == ["crs-1"]
+    edited = course.edited(content(1, title="Edited"), now=instant(1))
+    await world.repository.replace(edited, previous=course)
+    await world.documents.get("crs-1")
+    assert world.rendered == ["crs-1", "crs-1"]
 
 
 async def test_what_was_read_is_shown_for_a_while_when_reading_fails() -> None:

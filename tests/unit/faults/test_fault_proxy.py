@@ -12,8 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.faults.dialects import DynamoDBDialect, S3Dialect, WebDialect
-from tests.faults.proxy import Fault, FaultProxy
+from deploy.local._faults import DynamoDBDialect, Fault, FaultProxy, S3Dialect, WebDialect
 
 BODY = b"0123456789" * 10
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

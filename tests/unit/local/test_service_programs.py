@@ -27,6 +27,12 @@ SETTINGS = ServiceSettings(
 )
 
 
+OWN = {
+    "progress_tracking": {"OUTLINE_CACHE_SECONDS": "1"},
+    "content_delivery": {"UPLOAD_SINGLE_BYTES": "8388608", "UPLOAD_PART_BYTES": "5242880"},
+}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_gets_what_is_its_own(
     service: str, monkeypatch: pytest.MonkeyPatch
@@ -49,8 +55,9 @@ async def test_a_service_gets_what_is_its_own(
         "PORT": "4711",
         "CORS_ORIGINS": "http://127.0.0.1:8080,http://localhost:8080",
         "DRAIN_SECONDS": "5",
+        "METRICS_FLUSH_SECONDS": "5",
         "CURSOR_SECRETS": "s" * 48,
-        **({"OUTLINE_CACHE_SECONDS": "1"} if service == "progress_tracking" else {}),
+        **OWN.get(service, {}),
     }
     assert contract_of(service).is_file()
 
@@ -64,6 +71,7 @@ async def test_the_consumer_has_its_services_variables_and_no_port() -> None:
     assert own == {
         "PROGRESS_CURSOR_SECRETS": "s" * 48,
         "PROGRESS_DRAIN_SECONDS": "5",
+        "PROGRESS_METRICS_FLUSH_SECONDS": "5",
         "PROGRESS_OUTLINE_QUEUE_URL": "http://127.0.0.1:1/q",
         "PROGRESS_OUTLINE_WAIT_SECONDS": "1",
     }

@@ -39,6 +39,7 @@ def pins(name: str) -> dict[str, Version]:
 def test_there_is_a_lock_for_each_resolve() -> None:
     assert [
         *(
+            "bench_peers",
             "default",
             "dockerfile",
             "embedded_aws",

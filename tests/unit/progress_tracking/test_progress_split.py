@@ -26,7 +26,7 @@ def completed_at_from_ids_alone(updates: Sequence[ProgressUpdate]) -> datetime |
     completed_at: datetime | None = None
     for update in updates:
         done |= {item.content_id for item in update.items if item.completed}
-        if completed_at is None and OUTLINE.counted().keys() <= done:
+        if completed_at is None and OUTLINE.counted.keys() <= done:
             completed_at = update.occurred_at
     return completed_at
 

@@ -36,6 +36,15 @@ locals {
         ]
       },
       {
+        # Of the requests that a canary is given, which the gateway counts for themselves.
+        title = "A canary, while one is under way"
+        lines = [
+          ["AWS/ApiGateway", "Count", "ApiName", service.api, "Stage", "${service.stage}/Canary", { stat = "Sum" }],
+          ["AWS/ApiGateway", "5XXError", "ApiName", service.api, "Stage", "${service.stage}/Canary", { stat = "Sum", color = "#d62728" }],
+          ["AWS/ApiGateway", "Latency", "ApiName", service.api, "Stage", "${service.stage}/Canary", { stat = "p99", yAxis = "right" }],
+        ]
+      },
+      {
         title = "Latency by route, p99, ms"
         lines = [[{ expression = "SEARCH('{Lyceum,Service,Route,Method} MetricName=\"Latency\" Service=\"${name}\"', 'p99', 60)" }]]
       },

@@ -1,8 +1,17 @@
-# Who releases: a role that rolls services to images and leads their traffic, and can do nothing else. Its
-# policy stands with the local platform, whose operator has the same; deploy/release needs just that.
+# A role for people: it may do one kind of work and nothing else, and operators may take it.
+
+variable "name" {
+  description = "The role's name is this after `lyceum-`."
+  type        = string
+}
+
+variable "purpose" {
+  description = "What the role is for, as IAM shows it."
+  type        = string
+}
 
 variable "policy" {
-  description = "The policy document of what deploy/release does."
+  description = "The policy document of what that work needs."
   type        = string
 }
 
@@ -17,8 +26,8 @@ variable "operators" {
 }
 
 resource "aws_iam_role" "this" {
-  name        = "lyceum-operator"
-  description = "Releases the services: deploy/release"
+  name        = "lyceum-${var.name}"
+  description = var.purpose
   # Longer than a canary is watched; a role that is taken from another role's session ends after an hour.
   max_session_duration = 4 * 3600
   assume_role_policy = jsonencode({
@@ -34,13 +43,13 @@ resource "aws_iam_role" "this" {
   })
 }
 
-resource "aws_iam_role_policy" "release" {
-  name   = "release"
+resource "aws_iam_role_policy" "this" {
+  name   = var.name
   role   = aws_iam_role.this.id
   policy = var.policy
 }
 
 output "arn" {
-  description = "The role."
+  description = "The role that the work is done with."
   value       = aws_iam_role.this.arn
 }

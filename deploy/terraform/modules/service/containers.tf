@@ -3,14 +3,17 @@
 locals {
   # The sampling rules are X-Ray's own (modules/observability), asked of the collector; the rate is for
   # as long as they have not come.
-  environment = merge(var.environment, {
-    "${var.prefix}HOST"                     = "0.0.0.0"
-    "${var.prefix}PORT"                     = tostring(local.port)
-    "${var.prefix}DRAIN_SECONDS"            = tostring(local.drain_seconds)
-    "${var.prefix}TRACING_DAEMON"           = "127.0.0.1:2000"
-    "${var.prefix}TRACING_RATE"             = tostring(var.platform.tracing_rate)
-    "${var.prefix}TRACING_CENTRAL_SAMPLING" = "true"
-  })
+  environment = merge(var.environment,
+    {
+      "${var.prefix}HOST"                     = "0.0.0.0"
+      "${var.prefix}PORT"                     = tostring(local.port)
+      "${var.prefix}DRAIN_SECONDS"            = tostring(local.drain_seconds)
+      "${var.prefix}TRACING_DAEMON"           = "127.0.0.1:2000"
+      "${var.prefix}TRACING_RATE"             = tostring(var.platform.tracing_rate)
+      "${var.prefix}TRACING_CENTRAL_SAMPLING" = "true"
+    },
+    { for seconds in local.notice_seconds[*] : "${var.prefix}READINESS_NOTICE_SECONDS" => tostring(seconds) },
+  )
 
   # As containers are hardened everywhere here: nobody's user, nothing to write to, nothing to become.
   hardened = {

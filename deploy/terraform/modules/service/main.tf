@@ -9,9 +9,17 @@ locals {
   own_secret = var.cursor_secret == null
   tags       = { Service = local.service }
 
+  # The balancer's: how often it asks, and how often in vain before it sends no more.
+  health_check_seconds = 5
+  unhealthy_after      = 2
+
+  # Spot takes its capacity back without telling the balancer first: its health checks find out, and
+  # until then requests are still taken (docs/adr/0100). Elsewhere ECS tells it, and nothing is to wait.
+  spot           = var.size.spot_share > 0
+  notice_seconds = local.answers && local.spot ? local.health_check_seconds * local.unhealthy_after + 3 : null
   # How long a task may take to end: the drain's bound, and time to stop what runs beside it.
-  drain_seconds = 20
-  stop_timeout  = 40
+  drain_seconds = 20 + coalesce(local.notice_seconds, 0)
+  stop_timeout  = local.drain_seconds + 20
 }
 
 resource "aws_ecs_task_definition" "this" {
@@ -73,7 +81,7 @@ resource "aws_ecs_service" "this" {
     weight            = 100 - var.size.spot_share
   }
   dynamic "capacity_provider_strategy" {
-    for_each = var.size.spot_share > 0 ? [var.size.spot_share] : []
+    for_each = local.spot ? [var.size.spot_share] : []
     content {
       capacity_provider = "FARGATE_SPOT"
       weight            = capacity_provider_strategy.value

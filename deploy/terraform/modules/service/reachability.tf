@@ -107,10 +107,10 @@ resource "aws_lb_target_group" "this" {
   health_check {
     path                = var.listener.health_check_path
     matcher             = "200"
-    interval            = 10
-    timeout             = 5
+    interval            = local.health_check_seconds
+    timeout             = 4
     healthy_threshold   = 2
-    unhealthy_threshold = 2
+    unhealthy_threshold = local.unhealthy_after
   }
 }
 

@@ -1,4 +1,4 @@
-"""A TCP proxy on 127.0.0.1 in front of one server, whose behaviour a test switches while it runs.
+"""A TCP proxy on 127.0.0.1 in front of one server, whose behaviour is switched while it runs.
 
 Owns the faults of a dependency: what a client meets at the socket when the server behind is gone,
 silent, slow, broken or overloaded. It reads HTTP/1.1 just enough to tell requests apart (bodies by
@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from deploy.local._faults._dialects import Dialect, Request
 from deploy.local._ports import port_of, reserve
-from tests.faults.dialects import Dialect, Request
 
-# More than any test sends: a client that never stops must not fill the memory.
+# More than any service sends: a client that never stops must not fill the memory.
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -63,14 +63,16 @@ class FaultProxy:
         *,
         slow_seconds: float = 10.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        port: int | None = None,
     ) -> None:
-        """`now` is the clock of the service behind: AWS refuses signatures far from its own."""
+        """`now` is the clock of the service behind: AWS refuses signatures far from its own. `port` is
+        one of 127.0.0.1 that somebody has reserved for it; without one it takes a free one."""
         self.connections = 0
         self.requests: Counter[Fault] = Counter()
         self.slow_seconds = slow_seconds
         self._dialect = dialect
         self._now = now
-        self._reserved = reserve()
+        self._reserved = reserve() if port is None else _bound(port)
         self._target: tuple[str, int] | None = None
         self._fault = Fault.NONE
         self._server: asyncio.Server | None = None

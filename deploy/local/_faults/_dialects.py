@@ -6,8 +6,11 @@ Owns the error bodies, as AWS documents them. Knows no socket.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import MappingProxyType
 from typing import Protocol
 
 
@@ -46,7 +49,13 @@ class Dialect(Protocol):
 
 
 class DynamoDBDialect:
-    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html"""
+    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+
+    `says_when`: whether a refusal of a date says, as AWS's does, what time it is.
+    """
+
+    def __init__(self) -> None:
+        self.says_when = True
 
     def error(self) -> bytes:
         return self._answer(500, "InternalServerError", "The request could not be processed.")
@@ -66,15 +75,28 @@ class DynamoDBDialect:
         side = "expired" if signed < now else "not yet current"
         order = "earlier" if signed < now else "later"
         return self._answer(
-            400, "InvalidSignatureException", f"Signature {side}: {then} is now {order} than {text}"
+            400,
+            "InvalidSignatureException",
+            f"Signature {side}: {then} is now {order} than {text}",
+            {"Date": format_datetime(now, usegmt=True)} if self.says_when else {},
         )
 
-    def _answer(self, status: int, code: str, message: str) -> bytes:
+    def _answer(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message}
         return _answer(
             status,
             json.dumps(body).encode(),
-            {"Content-Type": "application/x-amz-json-1.0", "x-amzn-RequestId": "FAULT"},
+            {
+                "Content-Type": "application/x-amz-json-1.0",
+                "x-amzn-RequestId": "FAULT",
+                **headers,
+            },
         )
 
 

@@ -1,0 +1,194 @@
+"""An author's page in a browser: two authors at once, uploads that are interrupted, publishing."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.browser import Watched, until
+from tests.browser.conftest import NewTab
+from tests.system.platform_process import ROOT, RunningPlatform
+
+pytestmark = pytest.mark.timeout(300)
+
+VIDEO = ROOT / "deploy" / "local" / "samples" / "media" / "tides" / "spring-and-neap.mp4"
+FREE_BYTES = 7 * 1024 * 1024
+STORE_PUT = "**/lyceum-content/**partNumber=*"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video that is sent in three parts: a sample's, and then nothing (ISO 14496-12, `free`)."""
+    path = tmp_path_factory.mktemp("films") / "low-water.mp4"
+    box = struct.pack(">I4s", FREE_BYTES, b"free") + bytes(FREE_BYTES - 8)
+    path.write_bytes(VIDEO.read_bytes() + box)
+    return path
+
+
+def new_course(tab: Watched, slug: str) -> str:
+    """Creates a draft by the page; gives its id."""
+    page = tab.page
+    page.get_by_role("link", name="Write a new course").click()
+    page.get_by_label("Title").fill(f"Course {slug}")
+    page.get_by_label("Address (slug)").fill(slug)
+    page.get_by_label("Short description").fill("What low water shows.")
+    page.get_by_label("Description", exact=True).fill("A course of one film.")
+    page.get_by_role("button", name="Create the course").click()
+    expect(page.get_by_text("Saved. It is a draft.")).to_be_visible()
+    return parse_qs(urlsplit(page.url).query)["edit"][0]
+
+
+def part_of(url: str) -> str:
+    return parse_qs(urlsplit(url).query)["partNumber"][0]
+
+
+def state(page: Page, text: str) -> None:
+    expect(page.locator("[data-upload] [role=status]")).to_contain_text(text)
+
+
+def test_an_upload_that_is_killed_goes_on_and_is_published(
+    platform: RunningPlatform, new_tab: NewTab, film: Path
+) -> None:
+    tab = new_tab(user="author")
+    page = tab.page
+    course_id = new_course(tab, "killed-upload")
+
+    def only_the_first(route: Route) -> None:
+        if part_of(route.request.url) == "1":
+            route.continue_()  # the others hang: the tab is closed in the middle of them
+
+    page.route(STORE_PUT, only_the_first)
+    page.get_by_label("Upload a video").set_input_files(film)
+    until(page, "document.querySelector('[data-upload] progress')?.value >= 5 * 2**20")
+    page.reload()
+    page.unroute(STORE_PUT)
+    sent: list[str] = []
+    page.on(
+        "request",
+        lambda request: sent.append(part_of(request.url)) if request.method == "PUT" else None,
+    )
+    again = page.get_by_label("Choose low-water.mp4 again")
+    again.set_input_files(VIDEO)
+    expect(page.get_by_text("That is another file.")).to_be_visible()
+    again.set_input_files(film)
+    state(page, "Ready")
+    assert sorted(sent) == ["2", "3"]  # what had arrived was not sent again
+
+    # It is an item by now, and not saved yet; a reload keeps that too.
+    expect(page.get_by_label("Title of item 1")).to_have_value("low water")
+    page.reload()
+    expect(page.get_by_text("not saved is still here")).to_be_visible()
+    expect(page.get_by_label("Title of item 1")).to_have_value("low water")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_text("Published: learners can open it now.")).to_be_visible()
+    assert platform.request(f"/courses/{course_id}").json["status"] == "published"
+
+    learner = new_tab(f"/?course={course_id}").page
+    playing = "document.querySelector('video')"
+    until(learner, f"{playing}?.readyState >= 3")
+    assert learner.evaluate(f"{playing}.duration") > 60
+
+
+def test_an_upload_is_paused_and_goes_on(new_tab: NewTab, film: Path) -> None:
+    tab = new_tab(user="author")
+    page = tab.page
+    new_course(tab, "paused-upload")
+    held: list[Route] = []
+
+    def hold_the_third(route: Route) -> None:
+        if part_of(route.request.url) == "3" and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(STORE_PUT, hold_the_third)
+    page.get_by_label("Upload a video").set_input_files(film)
+    until(page, "document.querySelector('[data-upload] progress')?.value >= 10 * 2**20")
+    page.get_by_role("button", name="Pause").click()
+    state(page, "Paused at 89 %")
+    page.get_by_role("button", name="Go on").click()
+    state(page, "Ready")
+
+
+def test_small_files_go_as_one_and_refusals_are_told(new_tab: NewTab, tmp_path: Path) -> None:
+    tab = new_tab(user="author")
+    page = tab.page
+    new_course(tab, "small-files")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_role("alert")).to_contain_text("a published course has at least one item")
+    reading = tmp_path / "on-the-sand.md"
+    reading.write_text("# On the sand\n\nNothing but *water*.\n")
+    page.get_by_label("Upload a video").set_input_files(reading)
+    state(page, "Ready")
+    expect(page.get_by_label("Type")).to_have_value("reading")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Open this course").click()
+    expect(page.get_by_role("heading", name="On the sand", level=3)).to_be_visible()
+    # The refusal is the browser's to complain of too.
+    assert all("409" in text for text in tab.complaints)
+    tab.complaints.clear()
+
+
+def test_two_authors_meet(platform: RunningPlatform, new_tab: NewTab) -> None:
+    first, second = new_tab(user="author"), new_tab(user="author")
+    course_id = new_course(first, "two-authors")
+    second.page.goto(f"/?edit={course_id}")
+    for tab in (first, second):
+        expect(tab.page.get_by_label("Title", exact=True)).to_have_value("Course two-authors")
+
+    first.page.get_by_label("Title", exact=True).fill("By the first")
+    first.page.get_by_label("Tags").fill("sand, water")
+    first.page.get_by_role("button", name="Save").click()
+    expect(first.page.get_by_text("Saved.", exact=True)).to_be_visible()
+
+    second.page.get_by_label("Title", exact=True).fill("By the second")
+    second.page.get_by_label("Short description").fill("Of the second.")
+    second.page.get_by_role("button", name="Save").click()
+    alert = second.page.get_by_role("alert")
+    expect(alert).to_contain_text("You and another author have changed the same")
+    # Only what both have changed is asked; the rest is there already.
+    assert alert.locator("legend").all_inner_texts() == ["Title"]
+    expect(alert).to_contain_text("Theirs: By the first")
+    expect(second.page.get_by_label("Tags")).to_have_value("sand, water")
+    expect(second.page.get_by_label("Short description")).to_have_value("Of the second.")
+    alert.get_by_label(re.compile("Theirs")).check()
+    expect(second.page.get_by_label("Title", exact=True)).to_have_value("By the first")
+    alert.get_by_label(re.compile("Mine")).check()
+    second.page.get_by_role("button", name="Save").click()
+    expect(second.page.get_by_text("Saved.", exact=True)).to_be_visible()
+
+    course = platform.request(f"/courses/{course_id}", user="author").json
+    assert course["title"] == "By the second"
+    assert course["shortDescription"] == "Of the second."
+    assert course["tags"] == ["sand", "water"]
+    assert all("412" in text for text in second.complaints)
+    second.complaints.clear()
+
+
+def test_what_is_not_saved_meets_a_change_after_a_reload(
+    platform: RunningPlatform, new_tab: NewTab
+) -> None:
+    tab = new_tab(user="author")
+    page = tab.page
+    course_id = new_course(tab, "after-a-reload")
+    page.get_by_label("Title", exact=True).fill("Mine")
+    other = new_tab(f"/?edit={course_id}", user="author").page
+    other.get_by_label("Language").fill("de")
+    other.get_by_role("button", name="Save").click()
+    expect(other.get_by_text("Saved.", exact=True)).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Another author has changed this course meanwhile")).to_be_visible()
+    expect(page.get_by_label("Title", exact=True)).to_have_value("Mine")
+    expect(page.get_by_label("Language")).to_have_value("de")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    course = platform.request(f"/courses/{course_id}", user="author").json
+    assert (course["title"], course["language"]) == ("Mine", "de")
