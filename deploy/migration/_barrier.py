@@ -26,15 +26,23 @@ class BarrierError(Exception):
     """The barrier will never be passed; the message says why."""
 
 
-async def barrier(context: Context, control: Control, stream: Stream) -> None:
+async def next_number(control: Control) -> int:
+    """A number for a barrier, greater than all before it."""
+    row = await control.update("barrier", lambda values: {"n": (values or {"n": 0})["n"] + 1})
+    assert row is not None
+    return int(row.values["n"])
+
+
+async def barrier(
+    context: Context, control: Control, stream: Stream, number: int | None = None
+) -> None:
     """Return once everything that was written to the stream's table before the call is applied,
-    and every checkpoint is past it.
+    and every checkpoint is past it. `number` is of `next_number`, where it is to be known before.
 
     Raises BarrierError when the position in the stream is lost. Needs a running worker.
     """
-    row = await control.update("barrier", lambda values: {"n": (values or {"n": 0})["n"] + 1})
-    assert row is not None
-    number = int(row.values["n"])
+    if number is None:
+        number = await next_number(control)
     attempt = 0
     while True:
         _check(context, await control.view(), stream)

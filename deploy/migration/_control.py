@@ -25,13 +25,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from deploy.migration._context import Context, Tell, silent
 from deploy.migration._items import Item
-from deploy.migration._ports import ConditionFailed, Equal, Missing, Page
+from deploy.migration._ports import Change, ConditionFailed, Equal, Missing, Page
 from deploy.migration.mapping import Cell
 from libs.aws import marshal, unmarshal
 
@@ -102,7 +102,8 @@ class Module:
 
     `generation` counts changes of owner. `verification` names the running or last one, of which
     `clean` says whether it found no difference. `stream_epoch` is of the way back. `since` is the
-    time of day since when the owner is the owner, in this migration.
+    time of day since when the owner is the owner, in this migration. `barrier` is of the last fence:
+    behind it nobody who asked the gate writes any more.
     """
 
     name: str
@@ -115,6 +116,18 @@ class Module:
     stream_epoch: int = 1
     lost: bool = False
     since: float = 0
+    barrier: int = 0
+
+    def opened(self) -> Module:
+        """Without its fence, owned as before."""
+        phase = self.phase
+        if phase in (DRAINING, REVERSING):
+            phase = RUNNING if self.owner == SOURCE else SWITCHED
+        return replace(self, fence="", phase=phase)
+
+    def is_behind(self, change: Change) -> bool:
+        """Whether a record is from behind the barrier of the last fence."""
+        return 0 < self.barrier <= change.passed
 
 
 @dataclass(frozen=True)
@@ -254,6 +267,17 @@ class Control:
         )
         assert row is not None
         return Module(**row.values)
+
+    async def end_fence(self, fenced: Module, cell: Cell) -> None:
+        """Take away the fence that was seen, because somebody has written behind its barrier. It
+        competes with the flip: of the two one is carried out."""
+        row, module = await self.module(fenced.name)
+        if module.fence == fenced.fence:
+            try:
+                await self.write_module(row, module.opened())
+            except ConflictError:
+                return
+            await self.audit("fence ended by a late write", module=module.name, key=str(cell))
 
     async def update_run(self, change: Callable[[Run], Run | None]) -> bool:
         """Change the run, where `change` gives anything; whether it did."""

@@ -161,12 +161,14 @@ class ShardPage(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A stream record. `created_at` is DynamoDB's, in whole seconds, and orders nothing."""
+    """A stream record. `created_at` is DynamoDB's, in whole seconds, and orders nothing. `passed` is
+    the number of the last barrier before it in its shard; who reads the shard says so."""
 
     sequence: str
     old: Item | None
     new: Item | None
     created_at: float
+    passed: int = 0
 
 
 class Batch(NamedTuple):

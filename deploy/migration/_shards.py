@@ -12,7 +12,7 @@ from functools import partial
 
 from deploy.migration._context import Context
 from deploy.migration._control import ConflictError, Control, Hold, LeaseLostError, Row, View
-from deploy.migration._forward import barrier_number
+from deploy.migration._forward import behind_barriers
 from deploy.migration._ports import Batch, Change, IteratorExpired, Shard, Trimmed
 from deploy.migration.mapping import Table
 
@@ -159,6 +159,7 @@ class Stream:
         database, patience = self._context.database, self._context.patience
         iterator: str | None = None
         saved_at = self._context.clock()
+        await self._inherit(hold)
         while True:
             if hold.is_asked_back:
                 await hold.release()
@@ -193,6 +194,14 @@ class Stream:
                     saved_at = self._context.clock()
                 await self._context.sleep(self._context.settings.poll)
 
+    async def _inherit(self, hold: Hold) -> None:
+        """What its parent is past a shard is past too: all that it has was written later."""
+        if hold.values["parent"] and not hold.values["after"]:
+            parent = await self._control.read(f"{self.prefix}{hold.values['parent']}")
+            passed = 0 if parent is None else int(parent.values["barrier"])
+            if passed > int(hold.values["barrier"]):
+                await hold.save(barrier=passed)
+
     async def _apply(
         self,
         hold: Hold,
@@ -206,8 +215,9 @@ class Stream:
         if view is None or not is_current(view):
             raise LeaseLostError(hold.row.key)
         last = records[-1].sequence
+        passed = int(hold.values["barrier"])
+        records, number = behind_barriers(records, self.table.partition, passed)
         await apply(records, view, f"{hold.values['shard']}#{last}")
-        number = max(int(hold.values["barrier"]), barrier_number(records, self.table.partition))
         lag = max(0, round(asked_at - records[-1].created_at))
         await hold.save(after=last, barrier=number, read_at=asked_at, lag=lag)
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from deploy.migration._back import Back
-from deploy.migration._barrier import BarrierError, barrier, remove_sentinels
+from deploy.migration._barrier import BarrierError, barrier, next_number, remove_sentinels
 from deploy.migration._cells import Cells
 from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import (
@@ -43,6 +43,7 @@ from deploy.migration._control import (
     View,
 )
 from deploy.migration._copy import Pace, prefix
+from deploy.migration._forward import together
 from deploy.migration._items import MARK, Item, live, mark_of
 from deploy.migration._shards import Stream
 from deploy.migration._sweep import (
@@ -57,7 +58,6 @@ from deploy.migration._sweep import (
 )
 from deploy.migration._tables import check_tables
 from deploy.migration._verify import Standing, Verification, Verifier
-from deploy.migration.gate import opened
 from deploy.migration.mapping import Cell, Origin, Target
 from deploy.migration.planning import Survey, check_mapping, survey_table
 
@@ -480,13 +480,14 @@ class Migration:
         """Of an operator that is gone: users wait for nothing. Its flip, should it still be on its
         way, is conditional on the row that this changes."""
         if (await self._view()).modules[name].fence:
-            await self.control.update_module(name, opened)
+            await self.control.update_module(name, Module.opened)
 
     async def _fence(self, name: str, phase: str) -> tuple[Row, Module]:
         """Fence a module; an earlier fence, of an operator that is gone, is replaced."""
+        number = await next_number(self.control)
         while True:
             row, module = await self.control.module(name)
-            fenced = replace(module, fence=self._context.token(), phase=phase)
+            fenced = replace(module, fence=self._context.token(), phase=phase, barrier=number)
             try:
                 return await self.control.write_module(row, fenced), fenced
             except ConflictError:
@@ -503,7 +504,15 @@ class Migration:
         await self._context.sleep(settings.gate_lease + settings.longest_request)
         self._tell("requests wait; replication drains", 0, 0)
         async with asyncio.timeout(settings.fence):
-            await barrier(self._context, self.control, feed)
+            # Through the follower's stream too: what was written there should be nobody's, and is
+            # told before it could become the owner's.
+            await together(
+                [
+                    barrier(self._context, self.control, stream, module.barrier)
+                    for stream in (self._source(view), self._back(view, module.name))
+                ],
+                at_once=2,
+            )
         touched = await self.control.all_touched(module.verification)
         self._tell(f"requests wait; {len(touched)} touched items are compared", 0, 0)
         verifier = self._verifier(view, module.name)
@@ -588,7 +597,7 @@ class Migration:
     async def _open(self, fenced: tuple[Row, Module]) -> None:
         row, module = fenced
         try:
-            await self.control.write_module(row, opened(module))
+            await self.control.write_module(row, module.opened())
         except ConflictError:
             return  # the application was first
 
