@@ -96,8 +96,9 @@ class Cells:
     ) -> Item | None:
         """Write an item, or a tombstone where it is None.
 
-        Gives None where it was written, else what stands. (A write that was carried out, whose
-        answer was lost and which was then refused on its own effect gives that effect.)
+        Gives None where it was written, else what stands, which has no attribute where nothing does.
+        (A write that was carried out, whose answer was lost and which was then refused on its own
+        effect gives that effect.)
         """
         if item is None:
             row = marked(table.key(cell), Mark(mark.order, mark.tag, tombstone=True))
@@ -113,7 +114,7 @@ class Cells:
         except ConditionFailed as failed:
             # It is charged all the same, and says not how much: as what it met.
             self._spend(table, write_units(failed.item or row))
-            return failed.item or row
+            return failed.item or {}
         self._spend(table, units)
         return None
 

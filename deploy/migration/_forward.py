@@ -129,7 +129,7 @@ class Forward:
         table = self._mapping.target(module.name).table
         condition = apply_condition(table, mark.order, adopt=module.generation > 0)
         stands = await self._cells.put(table, cell, row, mark, condition)
-        if stands is not None and mark_of(stands) is None:
+        if stands and mark_of(stands) is None:
             await self._control.quarantine(
                 cell, f"was written in the target before {module.name} was switched"
             )

@@ -44,6 +44,8 @@ class Faults:
 
     throttled: float = 0.0
     unanswered: float = 0.0
+    slow: float = 1.0
+    """How many times as long as usual a call takes."""
     latest_seconds: float = 30.0
     """An unanswered call may still be carried out up to so much later."""
 
@@ -204,7 +206,7 @@ class SimulatedDatabase:
             if self.calls == self.dies_at:
                 self.die()
             still = self.stands_still_until
-            seconds = chance.expovariate(200)
+            seconds = chance.expovariate(200) * (1.0 if self._reliable else world.faults.slow)
             await sleep(seconds + max(still - world.now(), 0.0) if still else seconds)
         except asyncio.CancelledError:
             # Cancelled by its own death: the request may be on its way.
@@ -222,7 +224,7 @@ class SimulatedDatabase:
         result = action()
         # Every other answer takes its time too: others act between what is done and what is known.
         if chance.random() < 0.5:
-            await sleep(chance.expovariate(100))
+            await sleep(chance.expovariate(100) * (1.0 if self._reliable else faults.slow))
         return result
 
     def _has_died(self) -> bool:

@@ -73,6 +73,7 @@ TRAPS = (
     # Of calls.
     "calls are throttled",
     "answers are lost",
+    "calls take long",
     # Of the application.
     "requests that were given up land late",
 )
@@ -272,7 +273,7 @@ class Machine:
                 elif step == "start" and was_cancelled:
                     self._join_all()  # those that were there have ended, or go on
             traps.cancel()
-            world.faults = replace(world.faults, throttled=0.0, unanswered=0.0)
+            world.faults = replace(world.faults, throttled=0.0, unanswered=0.0, slow=1.0)
             await sleep(self.scenario.latest + 1.0)
             application.stopped = True
             await asyncio.gather(*writers)
@@ -475,6 +476,7 @@ class Machine:
             "the operator stands still": self._operator_stands_still,
             "calls are throttled": lambda n: self._fail(throttled=0.3, seconds=n / 10),
             "answers are lost": lambda n: self._fail(unanswered=0.15, seconds=n / 20),
+            "calls take long": self._slow,
             "requests that were given up land late": self._given_up,
         }
 
@@ -576,6 +578,16 @@ class Machine:
             shortest + (longest - shortest) * ((number + 23 * n) % 60) / 60
             for n in range(1 + number % 5)
         ]
+
+    def _slow(self, number: int) -> None:
+        """As where a database has more to do than it can: between what is read and what is written of
+        it others write."""
+        self.world.faults.slow = 2.0 + number
+
+        def heal() -> None:
+            self.world.faults.slow = 1.0
+
+        asyncio.get_running_loop().call_later(1.0 + number / 30, heal)
 
     def _fail(self, *, throttled: float = 0.0, unanswered: float = 0.0, seconds: float) -> None:
         faults = self.world.faults
