@@ -1,8 +1,8 @@
-"""`python -m tests.integration.migration.delayed_worker SEED SECONDS [--without RULE] ARGUMENTS…`
+"""`python -m tests.integration.migration.delayed_worker SEED SECONDS ARGUMENTS…`
 
 The migration's command line with delays at its failpoints: between what is read, of a table or of a
 stream, and what is written of it, as where a machine is slow. Without them a copy that loses what is
-written meanwhile loses it too seldom to be seen. `--without` takes a rule of the protocol out.
+written meanwhile loses it too seldom to be seen.
 
 Waits for a line on standard input before it begins, so that it can be loaded before it is needed.
 """
@@ -16,11 +16,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from deploy.local.embedded_aws._parent import stop_with_parent
 from deploy.migration import _dynamodb, migrate
-from tests.unit.migration.simulator.broken import BROKEN
 
 
 def main() -> int:
@@ -31,9 +28,6 @@ def main() -> int:
     database = _dynamodb.DynamoDBDatabase
     for method in ("scan", "read_shard"):
         setattr(database, method, _late(getattr(database, method), chance, float(longest)))
-    if arguments[:1] == ["--without"]:
-        _, rule, *arguments = arguments
-        BROKEN[rule](pytest.MonkeyPatch())
     if not sys.stdin.readline():
         return 0  # never needed
     return migrate.main(arguments)
