@@ -86,6 +86,10 @@ _UNDER_WAY = {
     True: "a rehearsal is under way: `rehearse` goes on with it, `cancel` ends it",
     False: "a migration is under way: there is nothing to rehearse",
 }
+_FENCE_ENDED = (
+    "its fence was ended: by the application, for which it stood too long, or by a worker, because"
+    " somebody has written behind it (`audit` says which)"
+)
 _GIVEN_UP = (
     AbortedError,
     BarrierError,
@@ -446,6 +450,8 @@ class Migration:
                 if not isinstance(error, _GIVEN_UP):
                     raise
                 why = str(error) or "replication did not drain in time"
+                if isinstance(error, ConflictError):
+                    why = _FENCE_ENDED
                 await self.control.audit("aborted", module=name, why=why)
                 raise AbortedError(why) from error
             pause = self._context.clock() - fenced_at

@@ -734,6 +734,31 @@ async def test_what_is_in_quarantine_is_shown_and_forgiven(terminal: Terminal) -
 
 
 @in_virtual_time
+async def test_a_difference_that_a_late_write_made_says_so(terminal: Terminal) -> None:
+    fill(terminal)
+    await terminal.told("start")
+    worker = terminal.begin("worker")
+    await terminal.told("copy")
+    await terminal.told("verify books")
+    assert (await terminal.told("switch books")).code == 0
+    # A deletion that the application gave up before the switch is carried out behind it.
+    terminal.monolith.write(MONOLITH.cell(book("b1")), None)
+    await asyncio.sleep(5)
+    told = await terminal.told("verify books")
+    assert told.output[:3] == [
+        "books: 5 items against 6 rows: 1 differ",
+        "  Books b1: extra",
+        "  Monolith BOOK#b1 / META was written in the source after books was switched: by a request"
+        " that was given up and landed late, or by who asks no gate",
+    ]
+    assert told.output[-1] == f"next: {terminal.line('verify books --repair')}"
+    assert (await terminal.told("verify books --repair")).code == 0
+    assert (await terminal.told("forgive", "Monolith BOOK#b1 / META")).code == 0
+    assert (await terminal.told("reverse books")).code == 0
+    worker.cancel()
+
+
+@in_virtual_time
 async def test_cancel_removes_what_was_written_and_nothing_else(terminal: Terminal) -> None:
     fill(terminal)
     await terminal.told("start")
