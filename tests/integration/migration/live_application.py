@@ -48,7 +48,7 @@ class Application:
     """Uses `keys` things of each module, each written by one writer alone."""
 
     def __init__(self, gate: Gate, dynamodb: Any, split: SplitMapping, keys: int) -> None:
-        self._gate = gate
+        self.gate = gate
         self._dynamodb = dynamodb
         self._split = split
         self.keys = keys
@@ -80,7 +80,7 @@ class Application:
             key = chance.choice(mine)
             value = None if chance.random() < 0.3 else self._value()
             began = time.monotonic()
-            acted = await self._request(key[0], partial(self._write, key=key, value=value))
+            acted = await self._request(key[0], partial(self.write, key=key, value=value))
             self.writes.append(
                 Write(key, value, began, time.monotonic() if acted else float("inf"))
             )
@@ -103,7 +103,7 @@ class Application:
         for attempt in range(2):
             asked = time.monotonic()
             try:
-                async with self._gate.enter(module) as owner:
+                async with self.gate.enter(module) as owner:
                     waited = time.monotonic() - asked
                     if waited > 0.25:
                         self.facts.waits.append(waited)
@@ -115,7 +115,7 @@ class Application:
                     self.facts.retried += 1
         return None
 
-    async def _write(self, owner: str, key: Key, value: str | None) -> bool:
+    async def write(self, owner: str, key: Key, value: str | None) -> bool:
         """Whole items in the one table, rows one by one in the service's."""
         if owner == SOURCE:
             item = source_item(self._split, key, value or "")

@@ -211,7 +211,9 @@ class Operator:
             if BY_WHOM in row.values["why"]
         }
         unexplained = [
-            str(one) for one in found.differences if not {str(one.source), str(one.cell)} & told.keys()
+            str(one)
+            for one in found.differences
+            if not {str(one.source), str(one.cell)} & told.keys()
         ]
         assert unexplained == []
         if found.differences:

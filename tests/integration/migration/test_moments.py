@@ -73,7 +73,7 @@ async def in_target(stage: Stage, key: Key) -> dict[Cell, Item]:
 
 async def put(stage: Stage, key: Key, value: str | None, owner: str = SOURCE) -> None:
     """As the application does that owns the module."""
-    await stage.application._write(owner, key, value)
+    await stage.application.write(owner, key, value)
 
 
 async def has(stage: Stage, key: Key, value: str | None) -> bool:
@@ -208,9 +208,7 @@ async def test_a_deletion_that_was_given_up_lands_after_the_switch(moto_backend:
     is no longer the owner: users see nothing of it, the operator is told, and it is put right."""
     async with (
         way_to(moto_backend) as (way, at_its_beginning),
-        staged(
-            moto_backend, 3, SETTINGS, keys=3, of_application=at_its_beginning
-        ) as stage,
+        staged(moto_backend, 3, SETTINGS, keys=3, of_application=at_its_beginning) as stage,
         worked(stage.context("worker")),
     ):
         migration: Migration = stage.migration
@@ -219,7 +217,7 @@ async def test_a_deletion_that_was_given_up_lands_after_the_switch(moto_backend:
         await migration.copied()
         assert (await migration.verify(MODULE)).is_clean
         way.hold("DeleteItem", source_cell(stage, FIRST).partition)
-        delete = partial(stage.application._write, key=FIRST, value=None)
+        delete = partial(stage.application.write, key=FIRST, value=None)
         given_up = asyncio.create_task(_request(stage, delete))
         await asyncio.wait_for(way.is_holding.wait(), LONG)
         assert not await given_up
@@ -256,7 +254,7 @@ async def test_a_deletion_that_was_given_up_lands_after_the_switch(moto_backend:
 async def _request(stage: Stage, act: Callable[[str], Awaitable[bool]]) -> bool:
     """One request of the application, made once."""
     try:
-        async with stage.application._gate.enter(MODULE) as owner:
+        async with stage.application.gate.enter(MODULE) as owner:
             return await act(owner)
     except TimeoutError:
         return False

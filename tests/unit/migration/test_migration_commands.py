@@ -226,7 +226,7 @@ async def test_who_writes_behind_the_fence_ends_it() -> None:
         with pytest.raises(AbortedError, match="somebody has written behind it"):
             await migration.switch("books")
     events = [(entry["event"], entry["details"]) for entry in await migration.control.audit_log()]
-    (why,) = [details for event, details in events if event == "fence ended by a late write"]
+    (why,) = (details for event, details in events if event == "fence ended by a late write")
     assert json.loads(why) == {"module": "books", "key": "Monolith BOOK#a / META"}
     view = await migration.control.view()
     assert view is not None

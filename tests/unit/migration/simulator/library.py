@@ -241,7 +241,9 @@ class Application:
             item = self._world.tables["Monolith"].items.get(_source_cell(module, name))
             return dict(MAPPING.rows(live(item)))
         items = self._world.tables[MAPPING.target(module).table.name].items
-        return {c: r for c, i in items.items() if c.partition == name and (r := live(i)) is not None}
+        return {
+            c: r for c, i in items.items() if c.partition == name and (r := live(i)) is not None
+        }
 
     def _state(self, module: str) -> tuple[str, str]:
         """Owner and fence, as the control table has them at this moment."""

@@ -105,7 +105,9 @@ def test_an_engine_without_a_rule_is_caught(name: str, monkeypatch: pytest.Monke
     pytest.fail("nothing was seen")
 
 
-@pytest.mark.parametrize("name", ["backfill overwrites", "composed without comparing", "late writes replicated"])
+@pytest.mark.parametrize(
+    "name", ["backfill overwrites", "composed without comparing", "late writes replicated"]
+)
 def test_the_engine_with_every_rule_stands_the_same_weather(name: str) -> None:
     weather, settings = WEATHER[name]
     assert play(weather(0), settings=settings).wrong == []
