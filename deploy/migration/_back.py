@@ -14,8 +14,8 @@ from functools import partial
 
 from deploy.migration._cells import Cells, as_it_was
 from deploy.migration._context import Context
-from deploy.migration._control import TARGET, Control, View
-from deploy.migration._forward import together
+from deploy.migration._control import TARGET, Control, Module, View
+from deploy.migration._forward import BY_WHOM, together
 from deploy.migration._items import MARK, Item, Mark, is_migrations_write, live
 from deploy.migration._ports import Change
 from deploy.migration.mapping import RESERVED, Cell, MappingError, Origin, Rule, Stays, Target
@@ -33,7 +33,7 @@ class Back:
 
     async def apply(self, changes: Sequence[Change], view: View, number: str) -> None:
         """Bring every source item of these records up to date, each once."""
-        module = view.modules[self._target.module]
+        module = await self._without_fence(changes, view.modules[self._target.module])
         found: dict[Cell, Rule] = {}
         for change in changes:
             image = change.new if change.new is not None else change.old
@@ -45,18 +45,33 @@ class Back:
                 continue
             if not isinstance(origin, Origin):
                 await self._control.quarantine(cell, "is of no rule, and nothing that stays")
-            elif module.owner != TARGET:
-                await self._control.quarantine(
-                    cell, f"was written in the target before {module.name} was switched"
-                )
-            else:
+            elif module.owner == TARGET:
                 found[origin.source] = origin.rule
+            elif module.is_behind(change) or change.created_at >= module.since:
+                when = "after {} was reversed" if module.generation else "before {} was switched"
+                await self._control.quarantine(
+                    cell, f"was written in the target {when.format(module.name)}{BY_WHOM}"
+                )
         await together(
             [self.bring(rule, cell) for cell, rule in found.items()],
             self._context.settings.concurrency,
         )
         if module.verification and found:
             await self._control.touched(module.verification, number, set(found))
+
+    async def _without_fence(self, changes: Sequence[Change], module: Module) -> Module:
+        """As in `_forward`: who writes behind the barrier ends the fence."""
+        for change in changes:
+            image = change.new if change.new is not None else change.old
+            if not module.fence or module.owner != TARGET:
+                break
+            if image is None or is_migrations_write(change.old, change.new):
+                continue
+            cell = self._target.table.cell(image)
+            if module.is_behind(change) and isinstance(self._mapping.origin(cell), Origin):
+                await self._control.end_fence(module, cell)
+                _, module = await self._control.module(module.name)
+        return module
 
     async def bring(self, rule: Rule, source: Cell) -> None:
         """Write the source item that the rows make now, or a tombstone."""

@@ -3,7 +3,7 @@
 A sentinel is an item of the migration's own whose record carries a number. A shard whose durable
 checkpoint is past a sentinel is past everything that was written before it. Which shard a key's
 records go to is not known, so keys are tried until every shard has one; a shard at its end needs
-none, and a child has none before its parent is at its end.
+none, but its child does, which the list of shards may show a little later.
 """
 
 from __future__ import annotations
@@ -26,19 +26,27 @@ class BarrierError(Exception):
     """The barrier will never be passed; the message says why."""
 
 
-async def barrier(context: Context, control: Control, stream: Stream) -> None:
+async def next_number(control: Control) -> int:
+    """A number for a barrier, greater than all before it."""
+    row = await control.update("barrier", lambda values: {"n": (values or {"n": 0})["n"] + 1})
+    assert row is not None
+    return int(row.values["n"])
+
+
+async def barrier(
+    context: Context, control: Control, stream: Stream, number: int | None = None
+) -> None:
     """Return once everything that was written to the stream's table before the call is applied,
-    and every checkpoint is past it.
+    and every checkpoint is past it. `number` is of `next_number`, where it is to be known before.
 
     Raises BarrierError when the position in the stream is lost. Needs a running worker.
     """
-    row = await control.update("barrier", lambda values: {"n": (values or {"n": 0})["n"] + 1})
-    assert row is not None
-    number = int(row.values["n"])
+    if number is None:
+        number = await next_number(control)
     attempt = 0
     while True:
         _check(context, await control.view(), stream)
-        waiting = await _waiting(stream, number)
+        waiting = await stream.behind(number)
         if not waiting:
             return
         for _ in range(min(2 * waiting, 16)):
@@ -51,15 +59,6 @@ async def remove_sentinels(context: Context, table: Table) -> None:
     """Leave nothing of any barrier in a table."""
     for slot in range(SLOTS):
         await context.patience.answer(partial(context.database.delete, table, _cell(table, slot)))
-
-
-async def _waiting(stream: Stream, number: int) -> int:
-    """How many shards are not past the barrier yet."""
-    passed: set[str] = set()
-    for row in await stream.rows():
-        if row.values["done"] or int(row.values["barrier"]) >= number:
-            passed.add(str(row.values["shard"]))
-    return sum(shard.id not in passed for shard in await stream.listed())
 
 
 async def _write(context: Context, table: Table, number: int, attempt: int) -> None:

@@ -96,8 +96,9 @@ class Cells:
     ) -> Item | None:
         """Write an item, or a tombstone where it is None.
 
-        Gives None where it was written, else what stands. (A write that was carried out, whose
-        answer was lost and which was then refused on its own effect gives that effect.)
+        Gives None where it was written, else what stands, which has no attribute where nothing does.
+        (A write that was carried out, whose answer was lost and which was then refused on its own
+        effect gives that effect.)
         """
         if item is None:
             row = marked(table.key(cell), Mark(mark.order, mark.tag, tombstone=True))
@@ -108,18 +109,35 @@ class Cells:
                 partial(self._context.database.put, table, row, condition),
                 before=self._before,
                 unanswered=self._control.disturb,
-                throttled=lambda: self._meter.refused(table.name) if self._meter else None,
+                throttled=lambda: self._refused(table),
             )
         except ConditionFailed as failed:
             # It is charged all the same, and says not how much: as what it met.
             self._spend(table, write_units(failed.item or row))
-            return failed.item or row
+            return failed.item or {}
         self._spend(table, units)
         return None
 
     def _spend(self, table: Table, units: float) -> None:
         if self._meter is not None:
             self._meter.spent(table.name, units)
+
+    def _refused(self, table: Table) -> None:
+        if self._meter is not None:
+            self._meter.refused(table.name)
+
+    async def unmark(self, table: Table, item: Item) -> None:
+        """Remove the mark that was seen on an item, if it is still there."""
+        try:
+            units = await self._context.patience.answer(
+                partial(self._context.database.unmark, table, table.cell(item), item[MARK]),
+                before=self._before,
+                unanswered=self._control.disturb,
+                throttled=lambda: self._refused(table),
+            )
+        except ConditionFailed as failed:
+            units = write_units(failed.item or item)
+        self._spend(table, units)
 
     async def remove(self, table: Table, cell: Cell, condition: Condition) -> bool:
         """Remove what stands; whether nothing does any more."""
@@ -128,6 +146,7 @@ class Cells:
                 partial(self._context.database.delete, table, cell, condition),
                 before=self._before,
                 unanswered=self._control.disturb,
+                throttled=lambda: self._refused(table),
             )
         except ConditionFailed as failed:
             return failed.item is None

@@ -138,8 +138,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     complete.add_argument("module", metavar="MODULE", help="as the mapping names it")
     command(
-        "cancel", "end the migration and remove what it wrote in the targets",
-        "Refused while a module is switched. Rows of nobody of ours stay. `start` may begin again.",
+        "cancel", "end the migration and remove what it wrote",
+        "Refused while a module is switched. The targets' rows go, and the marks that a way back left"
+        " in the\nsource; rows of nobody of ours stay. `start` may begin again.",
         line("cancel") + line("cancel", " --dry-run"), waiting,
     )  # fmt: skip
     command(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeVar
 
 from deploy.migration._ports import Database, Throttled, Unanswered
@@ -39,9 +40,13 @@ class Settings:
     concurrency: int = 8
     """Keys of one batch, and items of one page, that are written at the same time."""
     poll: float = 0.2
+    look: float = 1.0
+    """A worker looks so often what there is to do."""
     discover: float = 5.0
     """New shards are looked for so often, and at once where one has ended (AWS allows ten
     DescribeStream a second)."""
+    successor: float = 300.0
+    """A shard that has ended is followed by a child within it, or else the stream was turned off."""
     lease: float = 15.0
     """A worker that was not heard of for so long has lost its work."""
     settle: float = 360.0
@@ -113,7 +118,7 @@ class Context:
     chance: random.Random
     settings: Settings = field(default_factory=Settings)
 
-    @property
+    @cached_property
     def patience(self) -> Patience:
         return Patience(self.sleep, self.chance)
 

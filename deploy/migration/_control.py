@@ -1,7 +1,8 @@
 """The control table: state, work, leases, quiet and the audit log, each a row with a version.
 
-Owns compare-and-set of rows and what the rows mean. Every change is conditional on the version that
-was read, so of two processes one is first, and a request that lands late changes nothing.
+Owns compare-and-set of rows and what the rows mean. Every change is conditional on the very write
+that was read, so of two processes one is first, and a request that lands late changes nothing; also
+where the row was removed and made anew, and counts its versions from one again.
 
 | key (`sk`) | what |
 |---|---|
@@ -9,6 +10,7 @@ was read, so of two processes one is first, and a request that lands late change
 | `state#module#<module>` | owner, fence, generation, phase, the last verification |
 | `work#<epoch>#stream#<table>#<shard>` | a shard: parent, the last applied record, its lease |
 | `work#<epoch>#copy#<segment>` | a segment of the backfill: where it goes on, its lease |
+| `member#<name>` | a worker that is there, and since when |
 | `quiet` | how often an answer was lost or a worker vanished |
 | `touched#<verification>#<number>` | source keys that changed since a verification began |
 | `quarantine#<key>` | what could not be placed, and writes where nobody should write |
@@ -22,14 +24,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from deploy.migration._context import Context, Tell, silent
 from deploy.migration._items import Item
-from deploy.migration._ports import ConditionFailed, Equal, Missing, Page
+from deploy.migration._ports import Change, ConditionFailed, Equal, Missing, Page
 from deploy.migration.mapping import Cell
 from libs.aws import marshal, unmarshal
 
@@ -50,6 +52,8 @@ COMPLETED: Final = "COMPLETED"
 QUARANTINE: Final = "quarantine#"
 """What the keys of rows begin with that are in quarantine."""
 
+_READ_OFTEN: Final = ("state#", "work#", "member#")
+
 Values = Mapping[str, Any]
 
 
@@ -59,12 +63,12 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the control table as it was read."""
+    """A row of the control table as it was read. `written_by` names one write, and no other."""
 
     key: str
     version: int
     values: Values
-    written_by: str = ""
+    written_by: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Run:
     `items` and `bytes` are what the plan found in the source; `copying_since` is a time of day. What `throttle` said takes the place of
     the settings where it is not 0: units a second that the copy takes of the source and of each
     target, and seconds of lag. A `rehearsal` is torn down, and switches nothing.
+    `leftovers`: it was cancelled, and what it wrote is not removed yet.
     """
 
     phase: str
@@ -88,6 +93,7 @@ class Run:
     write_units: float = 0
     max_lag: float = 0
     rehearsal: bool = False
+    leftovers: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,9 @@ class Module:
     """A module. `fence` is the token of a switch under way, "" when open.
 
     `generation` counts changes of owner. `verification` names the running or last one, of which
-    `clean` says whether it found no difference. `stream_epoch` is of the way back.
+    `clean` says whether it found no difference. `stream_epoch` is of the way back. `since` is the
+    time of day since when the owner is the owner, in this migration. `barrier` is of the last fence:
+    behind it nobody who asked the gate writes any more.
     """
 
     name: str
@@ -107,6 +115,19 @@ class Module:
     clean: bool = False
     stream_epoch: int = 1
     lost: bool = False
+    since: float = 0
+    barrier: int = 0
+
+    def opened(self) -> Module:
+        """Without its fence, owned as before."""
+        phase = self.phase
+        if phase in (DRAINING, REVERSING):
+            phase = RUNNING if self.owner == SOURCE else SWITCHED
+        return replace(self, fence="", phase=phase)
+
+    def is_behind(self, change: Change) -> bool:
+        """Whether a record is from behind the barrier of the last fence."""
+        return 0 < self.barrier <= change.passed
 
 
 @dataclass(frozen=True)
@@ -124,6 +145,8 @@ class Control:
         self._context = context
         self._table = context.control
         self._partition = context.mapping.source.name
+        self._known: dict[str, Row] = {}
+        self._viewed: tuple[list[Row], View | None] = ([], None)
 
     # --- rows -----------------------------------------------------------------------------------
 
@@ -141,10 +164,20 @@ class Control:
         start: Item | None = None
         while True:
             page = await self._context.patience.answer(partial(self._page, prefix, start))
-            found += [_row(item, self._sort) for item in page.items]
+            found += map(self._row, page.items)
             start = page.next
             if start is None:
                 return found
+
+    def _row(self, item: Item) -> Row:
+        """The rows that are read again and again are seldom another than before."""
+        key = str(item[self._sort]["S"])
+        if not key.startswith(_READ_OFTEN):
+            return _row(item, self._sort)
+        known = self._known.get(key)
+        if known is None or known.written_by != item["w"]["S"]:
+            known = self._known[key] = _row(item, self._sort)
+        return known
 
     async def _page(self, prefix: str, start: Item | None) -> Page:
         database = self._context.database
@@ -161,7 +194,7 @@ class Control:
         condition = (
             Missing((self._table.partition,))
             if previous is None
-            else Equal(("v",), {"N": str(previous.version)})
+            else Equal(("w",), {"S": previous.written_by})
         )
         item = {
             **self._table.key(self._cell(key)),
@@ -181,11 +214,10 @@ class Control:
     async def remove(self, row: Row) -> None:
         """Remove a row that is still as it was read. Raises ConflictError."""
         database = self._context.database
+        as_it_was = Equal(("w",), {"S": row.written_by})
         try:
             await self._context.patience.answer(
-                lambda: database.delete(
-                    self._table, self._cell(row.key), Equal(("v",), {"N": str(row.version)})
-                )
+                lambda: database.delete(self._table, self._cell(row.key), as_it_was)
             )
         except ConditionFailed as failed:
             if failed.item is not None:
@@ -212,15 +244,10 @@ class Control:
 
     async def view(self) -> View | None:
         """The run and its modules; None before it was started."""
-        run: Run | None = None
-        modules: dict[str, Module] = {}
-        for row in await self.rows("state#"):
-            if row.key == "state#run":
-                run = Run(**row.values)
-            else:
-                module = Module(**row.values)
-                modules[module.name] = module
-        return None if run is None else View(run, modules)
+        rows = await self.rows("state#")
+        if rows != self._viewed[0]:
+            self._viewed = rows, _view(rows)
+        return self._viewed[1]
 
     async def module(self, name: str) -> tuple[Row, Module]:
         """A module and its row."""
@@ -240,6 +267,17 @@ class Control:
         )
         assert row is not None
         return Module(**row.values)
+
+    async def end_fence(self, fenced: Module, cell: Cell) -> None:
+        """Take away the fence that was seen, because somebody has written behind its barrier. It
+        competes with the flip: of the two one is carried out."""
+        row, module = await self.module(fenced.name)
+        if module.fence == fenced.fence:
+            try:
+                await self.write_module(row, module.opened())
+            except ConflictError:
+                return
+            await self.audit("fence ended by a late write", module=module.name, key=str(cell))
 
     async def update_run(self, change: Callable[[Run], Run | None]) -> bool:
         """Change the run, where `change` gives anything; whether it did."""
@@ -333,6 +371,18 @@ def _hash(entry: Values) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
+def _view(rows: Sequence[Row]) -> View | None:
+    run: Run | None = None
+    modules: dict[str, Module] = {}
+    for row in rows:
+        if row.key == "state#run":
+            run = Run(**row.values)
+        else:
+            module = Module(**row.values)
+            modules[module.name] = module
+    return None if run is None else View(run, modules)
+
+
 def _row(item: Mapping[str, Mapping[str, Any]], sort: str) -> Row:
     values = unmarshal(item)
     return Row(values[sort], values["v"], values["values"], values["w"])
@@ -357,11 +407,13 @@ class Quiet:
 
     async def wait(self, tell: Tell = silent) -> None:
         """Until it has been."""
-        settle = self._context.settings.settle
+        settings = self._context.settings
         while not await self.observe():
             assert self._seen is not None
-            tell("waiting until it is quiet", self._context.clock() - self._seen[1], settle)
-            await self._context.sleep(self._context.settings.poll * 10)
+            waited = self._context.clock() - self._seen[1]
+            tell("waiting until it is quiet", waited, settings.settle)
+            left = max(settings.settle - waited, settings.poll)
+            await self._context.sleep(min(left, settings.poll * 10))
 
 
 class LeaseLostError(Exception):
@@ -371,10 +423,10 @@ class LeaseLostError(Exception):
 class Hold:
     """A leased row. Nothing may be done for it after `check` has raised."""
 
-    def __init__(self, context: Context, control: Control, row: Row, until: float) -> None:
+    def __init__(self, context: Context, control: Control, row: Row, taken_at: float) -> None:
         self._context = context
         self._control = control
-        self._until = until
+        self._renewed(taken_at)
         self._turn = asyncio.Lock()
         self.row = row
         self.is_asked_back = False
@@ -401,12 +453,16 @@ class Hold:
             except ConflictError:
                 self._until = began
                 raise LeaseLostError(self.row.key) from None
-            self._until = began + self._context.settings.lease * 0.7
+            self._renewed(began)
 
     async def keep(self) -> None:
-        """Renew the lease until it is lost or given back; meant to run beside the work."""
+        """Renew the lease, where nothing else was saved, until it is lost or given back; meant to
+        run beside the work."""
         while True:
-            await self._context.sleep(self._context.settings.lease / 4)
+            wait = self._renewed_at + self._context.settings.lease / 4 - self._context.clock()
+            if wait > 0.0:
+                await self._context.sleep(wait)
+                continue
             try:
                 # Cancelled in the middle, it would leave a write on its way, on which a `release`
                 # that follows fails.
@@ -419,6 +475,10 @@ class Hold:
         await self.save(owner="", **changes)
         self._until = self._context.clock()
 
+    def _renewed(self, at: float) -> None:
+        self._renewed_at = at
+        self._until = at + self._context.settings.lease * 0.7
+
 
 class Leases:
     """Takes leased rows, and those of owners that have not been heard of."""
@@ -426,12 +486,12 @@ class Leases:
     def __init__(self, context: Context, control: Control) -> None:
         self._context = context
         self._control = control
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
 
     async def take(self, row: Row, **changes: object) -> Hold | None:
         """The row leased to us, and changed; None while somebody else has it."""
         owner = row.values.get("owner", "")
-        if owner and not self._is_silent(row):
+        if owner and not self.is_silent(row):
             return None
         if owner:
             # Whoever had it may have requests on their way.
@@ -444,12 +504,14 @@ class Leases:
         except ConflictError:
             return None
         self._seen.pop(row.key, None)
-        return Hold(self._context, self._control, taken, began + self._context.settings.lease * 0.7)
+        return Hold(self._context, self._control, taken, began)
 
-    def _is_silent(self, row: Row) -> bool:
+    def is_silent(self, row: Row) -> bool:
+        """Whether nobody has changed the row for the time of a lease, while this was asked."""
         now = self._context.clock()
-        version, since = self._seen.get(row.key, (0, now))
-        if version != row.version:
-            self._seen[row.key] = (row.version, now)
+        # Not the version: a row that was removed and made anew counts from one again.
+        write, since = self._seen.get(row.key, ("", now))
+        if write != row.written_by:
+            self._seen[row.key] = (row.written_by, now)
             return False
         return now - since >= self._context.settings.lease

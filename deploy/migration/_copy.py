@@ -59,12 +59,16 @@ class Pace:
 
     def wait(self, view: View) -> tuple[float, str]:
         """Seconds to wait now and the reason, (0, "") to go on."""
-        now = self._clock()
         if view.run.paused:
             return 1.0, "paused"
         bound = view.run.max_lag or self._settings.max_lag
         if self.lag > bound:
             return 1.0, f"replication is more than {bound:g} s behind"
+        return self.due()
+
+    def due(self) -> tuple[float, str]:
+        """As `wait`, for the tables alone: what was spent, and what was refused."""
+        now = self._clock()
         for table, at in self._refused_at.items():
             if now - at < _AFTER_A_REFUSAL:
                 return at + _AFTER_A_REFUSAL - now, f"{table} refuses calls (throttled)"
@@ -97,6 +101,8 @@ class Copy:
         forward = make(hold)
         source = self._context.mapping.source
         while True:
+            # Also where nothing is read or written for long: held, it would not notice otherwise.
+            hold.check()
             view = await self._control.view()
             is_current = view is not None and (view.run.epoch, view.run.phase) == (
                 self._epoch,

@@ -17,7 +17,7 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
-from deploy.migration._items import AttributeValue, Item
+from deploy.migration._items import MARK, AttributeValue, Item
 from deploy.migration._ports import (
     AllOf,
     AnyOf,
@@ -106,6 +106,7 @@ class DynamoDBDatabase:
         }
         if rights is Rights.DATA:
             tries |= {
+                "dynamodb:UpdateItem": lambda: self.unmark(table, cell, {"M": {}}),
                 "dynamodb:BatchGetItem": lambda: self.get_many(table, [cell]),
                 "dynamodb:Scan": lambda: self.scan(
                     table, segment=0, segments=1, start=None, limit=1
@@ -176,7 +177,7 @@ class DynamoDBDatabase:
             ReturnConsumedCapacity="TOTAL",
             **_condition(condition),
         )
-        return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 1.0))
+        return _units(answer)
 
     async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
         """As `Database.delete`."""
@@ -186,6 +187,23 @@ class DynamoDBDatabase:
             Key=table.key(cell),
             **_condition(condition),
         )
+
+    async def unmark(self, table: Table, cell: Cell, mark: AttributeValue) -> float:
+        """As `Database.unmark`."""
+        expression = Expression()
+        as_it_was = expression.write(Equal((MARK,), mark))
+        answer = await self._call(
+            self._dynamodb.update_item,
+            TableName=table.name,
+            Key=table.key(cell),
+            UpdateExpression=expression.remove((MARK,)),
+            ConditionExpression=as_it_was,
+            ExpressionAttributeNames=expression.names,
+            ExpressionAttributeValues=expression.values,
+            ReturnConsumedCapacity="TOTAL",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        return _units(answer)
 
     async def scan(
         self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int
@@ -221,16 +239,20 @@ class DynamoDBDatabase:
 
     async def shards(self, table: Table, after: str | None) -> ShardPage:
         """As `Database.shards`."""
+        if after is None:
+            # A stream that was turned off and on again is another one.
+            self._arns.pop(table.name, None)
+        arn = await self._arn(table)
         answer = await self._call(
             self._streams.describe_stream,
-            StreamArn=await self._arn(table),
+            StreamArn=arn,
             **({} if after is None else {"ExclusiveStartShardId": after}),
         )
         description = answer["StreamDescription"]
         shards = [
             Shard(shard["ShardId"], shard.get("ParentShardId")) for shard in description["Shards"]
         ]
-        return ShardPage(shards, description.get("LastEvaluatedShardId"))
+        return ShardPage(shards, description.get("LastEvaluatedShardId"), arn)
 
     async def open_shard(self, table: Table, shard: str, after: str | None) -> str:
         """As `Database.open_shard`."""
@@ -239,7 +261,7 @@ class DynamoDBDatabase:
             if after is None
             else {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
         )
-        answer = await self._call(
+        answer = await self._of_stream(
             self._streams.get_shard_iterator,
             StreamArn=await self._arn(table),
             ShardId=shard,
@@ -249,7 +271,9 @@ class DynamoDBDatabase:
 
     async def read_shard(self, iterator: str, limit: int) -> Batch:
         """As `Database.read_shard`."""
-        answer = await self._call(self._streams.get_records, ShardIterator=iterator, Limit=limit)
+        answer = await self._of_stream(
+            self._streams.get_records, ShardIterator=iterator, Limit=limit
+        )
         records = [_change(record["dynamodb"]) for record in answer["Records"]]
         return Batch(records, answer.get("NextShardIterator"))
 
@@ -258,6 +282,15 @@ class DynamoDBDatabase:
             answer = await self._call(self._dynamodb.describe_table, TableName=table.name)
             self._arns[table.name] = answer["Table"]["LatestStreamArn"]
         return self._arns[table.name]
+
+    async def _of_stream(self, function: Any, **parameters: Any) -> Mapping[str, Any]:
+        try:
+            return await self._call(function, **parameters)
+        except ClientError as error:
+            # A shard that expired, or is of a stream that the table has no more.
+            if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                raise Trimmed(str(error)) from error
+            raise
 
     async def _call(self, function: Any, **parameters: Any) -> Mapping[str, Any]:
         try:
@@ -350,6 +383,10 @@ def _key(of: Mapping[str, Any]) -> list[str]:
     return [name for _, name in pairs]
 
 
+def _units(answer: Mapping[str, Any]) -> float:
+    return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 1.0))
+
+
 def _page(answer: Mapping[str, Any]) -> Page:
     units = float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", len(answer["Items"])))
     return Page(answer["Items"], answer.get("LastEvaluatedKey"), units)
@@ -402,6 +439,10 @@ class Expression:
                 return " AND ".join(f"({self.write(each)})" for each in conditions)
             case AnyOf(conditions):
                 return " OR ".join(f"({self.write(each)})" for each in conditions)
+
+    def remove(self, path: Path) -> str:
+        """The text of an update that removes an attribute."""
+        return f"REMOVE {self._path(path)}"
 
     def _path(self, path: Path) -> str:
         return ".".join(self._name(name) for name in path)

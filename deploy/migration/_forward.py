@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from deploy.migration._cells import Cells, apply_condition, backfill_condition
 from deploy.migration._context import Context
@@ -25,6 +27,8 @@ from deploy.migration._items import (
 )
 from deploy.migration._ports import Change
 from deploy.migration.mapping import RESERVED, Cell, MappingError, Placed
+
+BY_WHOM: Final = ": by a request that was given up and landed late, or by who asks no gate"
 
 _NOWHERE = Placed(None, {})
 
@@ -44,10 +48,11 @@ class Forward:
         `number` names the batch. Raises what a write raises, after which nothing of the batch
         counts as applied.
         """
+        view = await self._without_fences(changes, view)
         by_key: dict[Cell, list[Change]] = {}
         for change in changes:
             image = change.new if change.new is not None else change.old
-            if image is None or is_migrations_write(change.old, change.new):
+            if image is None:
                 continue
             cell = self._mapping.source.cell(image)
             if not cell.partition.startswith(RESERVED):
@@ -60,6 +65,27 @@ class Forward:
         for verification, cells in touched.items():
             await self._control.touched(verification, number, cells)
 
+    async def _without_fences(self, changes: Sequence[Change], view: View) -> View:
+        """Behind a fence's barrier nobody should write. Who does ends the fence: were the owner to
+        change while the record is being applied, that would write over the new owner's."""
+        for change in changes:
+            if not any(module.fence for module in view.modules.values()):
+                break
+            image = change.new if change.new is not None else change.old
+            if image is None or is_migrations_write(change.old, change.new):
+                continue
+            for item in (change.old, change.new):
+                rule = (await self._place(live(item), report=False)).rule
+                module = None if rule is None else view.modules[rule.target.module]
+                if module is None or not module.fence or module.owner != SOURCE:
+                    continue
+                if module.is_behind(change):
+                    await self._control.end_fence(module, self._mapping.source.cell(image))
+                    now = await self._control.view()
+                    assert now is not None
+                    view = replace(view, modules=now.modules)
+        return view
+
     async def copy(self, items: Iterable[Item], view: View) -> None:
         """Write items that a consistent read gave (I3)."""
         await together(
@@ -70,6 +96,9 @@ class Forward:
         self, cell: Cell, changes: Iterable[Change], view: View, touched: dict[str, set[Cell]]
     ) -> None:
         for change in changes:
+            # What the way back wrote is the source's past where the source is the owner again; a
+            # stream that is read anew, in a new epoch, shows all of it.
+            is_own = is_migrations_write(change.old, change.new)
             old = await self._place(live(change.old), report=False)
             new = await self._place(live(change.new))
             rows = {**dict.fromkeys(old.rows), **new.rows}
@@ -80,12 +109,15 @@ class Forward:
             }
             for name, target in modules.items():
                 module = view.modules[name]
+                if is_own and module.owner != SOURCE:
+                    continue
                 if module.verification:
                     touched.setdefault(module.verification, set()).add(cell)
                 if module.owner != SOURCE:
-                    await self._control.quarantine(
-                        cell, f"was written in the source after {name} was switched"
-                    )
+                    if module.is_behind(change) or change.created_at >= module.since:
+                        await self._control.quarantine(
+                            cell, f"was written in the source after {name} was switched{BY_WHOM}"
+                        )
                     continue
                 order = Order(view.run.epoch, padded(change.sequence))
                 for row_cell, row in rows.items():
@@ -97,7 +129,7 @@ class Forward:
         table = self._mapping.target(module.name).table
         condition = apply_condition(table, mark.order, adopt=module.generation > 0)
         stands = await self._cells.put(table, cell, row, mark, condition)
-        if stands is not None and mark_of(stands) is None:
+        if stands and mark_of(stands) is None:
             await self._control.quarantine(
                 cell, f"was written in the target before {module.name} was switched"
             )
@@ -126,9 +158,16 @@ class Forward:
             return _NOWHERE
 
 
-def barrier_number(changes: Iterable[Change], partition: str) -> int:
-    """The greatest number of a barrier's sentinel among records, 0 without one."""
-    return max((_sentinel(change.new, partition) for change in changes), default=0)
+def behind_barriers(
+    changes: Iterable[Change], partition: str, passed: int
+) -> tuple[list[Change], int]:
+    """The records of a shard that has passed this barrier, each with the last one before it; and the
+    last of all."""
+    found: list[Change] = []
+    for change in changes:
+        found.append(change._replace(passed=passed) if passed else change)
+        passed = max(passed, _sentinel(change.new, partition))
+    return found, passed
 
 
 def _sentinel(item: Mapping[str, Mapping[str, str]] | None, partition: str) -> int:

@@ -76,11 +76,11 @@ class KeyPattern:
         self.tokens = tuple(_tokens(text))
         self._check()
         self._expression = re.compile("".join(map(_expression, self.tokens)), re.DOTALL)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
+        self._template = "".join(
+            "%s" if isinstance(token, Field) else token.replace("%", "%%") for token in self.tokens
+        )
+        self.fields = tuple(token.name for token in self.tokens if isinstance(token, Field))
         """The names of the fields, in order."""
-        return tuple(token.name for token in self.tokens if isinstance(token, Field))
 
     def match(self, value: str) -> dict[str, str] | None:
         """The fields of a value, None where it is not of this pattern."""
@@ -89,11 +89,10 @@ class KeyPattern:
 
     def format(self, fields: Mapping[str, str]) -> str:
         """The value of these fields. Raises PatternError where it would not read back as them."""
-        value = "".join(
-            fields[token.name] if isinstance(token, Field) else token for token in self.tokens
-        )
-        read = self.match(value)
-        if read is None or any(read[name] != fields[name] for name in read):
+        values = tuple([fields[name] for name in self.fields])
+        value = self._template % values
+        match = self._expression.fullmatch(value)
+        if match is None or match.groups() != values:
             raise PatternError(f"{value!r} does not read back by the pattern {self.text!r}")
         return value
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from deploy.migration._context import Context
-from deploy.migration._control import CANCELLED, SOURCE, TARGET
+from deploy.migration._control import CANCELLED, QUARANTINE, SOURCE, TARGET
 from deploy.migration._estimate import Estimate, estimate, read_prices
 from deploy.migration._presence import Presence
 from deploy.migration._session import Session, process_name, shown, stopped
@@ -257,14 +257,26 @@ async def verify(run: Session) -> int:
     found = await run.doing_it(
         _worked(run, run.migration.verify(module, repair=run.options.repair))
     )
-    _say_verification(run, module, found)
+    _say_verification(run, module, found, await _told(run, found))
     if found.is_clean:
         return DONE
     run.report.next_step(run.command(f"verify {module} --repair"))
     return FAILED
 
 
-def _say_verification(run: Session, module: str, found: Verification) -> None:
+async def _told(run: Session, found: Verification) -> dict[str, str]:
+    """Why something differs, where that is known: what is in quarantine of it."""
+    keys = {str(cell) for one in found.differences for cell in (one.source, one.cell)}
+    return {
+        key: str(row.values["why"])
+        for row in (await run.migration.control.rows(QUARANTINE) if keys else ())
+        if (key := row.key.removeprefix(QUARANTINE)) in keys
+    }
+
+
+def _say_verification(
+    run: Session, module: str, found: Verification, told: Mapping[str, str]
+) -> None:
     moving = f", {len(found.moving)} moved and are compared at the switch" if found.moving else ""
     head = f"{module}: {found.items:,} items against {found.rows:,} rows: "
     if found.is_clean:
@@ -273,6 +285,8 @@ def _say_verification(run: Session, module: str, found: Verification) -> None:
         shown = [f"  {difference}" for difference in found.differences[:_SHOWN]]
         more = len(found.differences) - len(shown)
         shown += [f"  and {more} more"] if more else []
+        reasons = [f"  {key} {why}" for key, why in told.items()]
+        shown += reasons[:_SHOWN]
         text, style = (
             "\n".join([f"{head}{len(found.differences)} differ{moving}", *shown]),
             Style.RED,
@@ -286,6 +300,7 @@ def _say_verification(run: Session, module: str, found: Verification) -> None:
             "rows": found.rows,
             "isClean": found.is_clean,
             "differences": [str(difference) for difference in found.differences],
+            "quarantine": dict(told),
             "moving": len(found.moving),
         },
         style=style,
@@ -328,7 +343,7 @@ async def rehearse(run: Session) -> int:
 
     found = await run.doing_it(_worked(run, the_rest()))
     for name, verification in found:
-        _say_verification(run, name, verification)
+        _say_verification(run, name, verification, {})
     is_clean = all(verification.is_clean for _, verification in found)
     seconds = run.context.clock() - began
     run.report.came_out(
@@ -430,11 +445,11 @@ async def cancel(run: Session) -> int:
     """Nothing is left of it."""
     if run.options.dry_run:
         await run.migration.may_cancel()
-        return await _would_after_look(
-            run, "end the migration, and remove what it wrote in the targets"
-        )
+        return await _would_after_look(run, "end the migration, and remove what it wrote")
     await run.doing_it(run.migration.cancel())
-    run.report.came_out("cancelled", "cancelled: what was written in the targets is removed", {})
+    run.report.came_out(
+        "cancelled", "cancelled: what was written is removed, and it can begin anew", {}
+    )
     return DONE
 
 

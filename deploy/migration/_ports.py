@@ -149,19 +149,26 @@ class Shard(NamedTuple):
 
 
 class ShardPage(NamedTuple):
-    """Shards, and the id after which the list goes on."""
+    """Shards, and the id after which the list goes on.
+
+    `stream` is another one when the table's stream was turned off and on again. A shard that has
+    just been opened may not be listed yet.
+    """
 
     shards: Sequence[Shard]
     last: str | None
+    stream: str
 
 
 class Change(NamedTuple):
-    """A stream record. `created_at` is DynamoDB's, in whole seconds, and orders nothing."""
+    """A stream record. `created_at` is DynamoDB's, in whole seconds, and orders nothing. `passed` is
+    the number of the last barrier before it in its shard; who reads the shard says so."""
 
     sequence: str
     old: Item | None
     new: Item | None
     created_at: float
+    passed: int = 0
 
 
 class Batch(NamedTuple):
@@ -197,6 +204,10 @@ class Database(Protocol):
 
     async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
         """Remove an item."""
+
+    async def unmark(self, table: Table, cell: Cell, mark: AttributeValue) -> float:
+        """Remove the mark of an item if it still is this one, whatever else of the item was changed
+        (UpdateItem); gives the units that it took."""
 
     async def scan(
         self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int

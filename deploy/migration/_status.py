@@ -48,7 +48,7 @@ class Look:
         """Whether nothing will change any more."""
         progress = self.progress
         return progress is not None and (
-            progress.phase == CANCELLED
+            (progress.phase == CANCELLED and not progress.run.leftovers)
             or all(module.phase == COMPLETED for module in progress.modules)
         )
 
@@ -100,6 +100,10 @@ def lines(found: Look, context: Context, speed: float) -> list[str]:
     if progress.phase == POSITION_LOST:
         said.append(f"lost    {progress.run.lost}")
     if progress.phase == CANCELLED:
+        if progress.run.leftovers:
+            said.append("left    what it wrote is not removed yet")
+        if found.doing is not None:
+            said.append(_doing_line(found.doing, found.wall, context.settings.lease))
         return said
     said += [*_copy_lines(progress, speed), *_lag_lines(progress, context)]
     if found.doing is not None:
@@ -188,6 +192,7 @@ def document(found: Look, context: Context, speed: float) -> dict[str, object]:
         "phase": progress.phase,
         "epoch": progress.run.epoch,
         "rehearsal": progress.run.rehearsal,
+        "leftovers": progress.run.leftovers,
         "lost": progress.run.lost or None,
         "items": progress.items,
         "itemsTotal": progress.run.items,
@@ -217,7 +222,7 @@ def next_steps(found: Look, command: Callable[[str], str]) -> list[str]:
     """What is to be done now. `command` gives the whole line of a command."""
     progress = found.progress
     if progress is None or progress.phase == CANCELLED:
-        return [command("start")]
+        return [command("cancel" if progress is not None and progress.run.leftovers else "start")]
     steps = []
     if not found.workers and not found.is_over:
         steps.append(f"{command('worker')}   in terminals of their own, one or more")

@@ -1,4 +1,5 @@
-"""The removal of tombstones (I5), and of what an earlier epoch left.
+"""The removal of tombstones (I5), of what an earlier epoch left, and of all that a cancelled
+migration wrote.
 
 A tombstone may go when no older write can come any more: the backfill has drained, every checkpoint
 is past the tombstone (a barrier that began after it was seen), and no request can be on its way that
@@ -14,7 +15,9 @@ from deploy.migration._barrier import barrier
 from deploy.migration._cells import Cells, as_it_was
 from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import Control, Quiet
-from deploy.migration._items import MARK, START, Item, Mark, Order, mark_of
+from deploy.migration._copy import Pace
+from deploy.migration._forward import together
+from deploy.migration._items import MARK, START, Item, Mark, Order, mark_of, write_units
 from deploy.migration._ports import AllOf, AnyOf, Condition, Less, Missing, Present
 from deploy.migration._shards import Stream
 from deploy.migration.mapping import RESERVED, Cell, Origin, Table
@@ -27,10 +30,13 @@ class NotQuietError(Exception):
 
 
 async def pages(
-    context: Context, table: Table, tell: Callable[[int], None] = lambda _: None
+    context: Context,
+    table: Table,
+    tell: Callable[[int], None] = lambda _: None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[list[Item]]:
     """Every item of a table, but the migration's own, a page at a time. `tell` hears how many were
-    read so far."""
+    read so far; with a pace it takes no more of the table than that allows."""
     start: Item | None = None
     count = 0
     while True:
@@ -42,10 +48,14 @@ async def pages(
         )  # fmt: skip
         count += len(page.items)
         tell(count)
+        if pace is not None:
+            pace.spent(table.name, page.units)
         yield [item for item in page.items if not table.cell(item).partition.startswith(RESERVED)]
         start = page.next
         if start is None:
             return
+        while pace is not None and (seconds := pace.due()[0]):
+            await context.sleep(min(seconds, 1.0))
 
 
 async def sweep(
@@ -102,6 +112,50 @@ async def remove_tombstones(
         raise NotQuietError("an answer was lost or a worker vanished a short time ago")
     cells = Cells(context, control)
     return sum([await cells.remove(table, cell, as_it_was(table, item)) for cell, item in found])
+
+
+async def remove_rows(
+    context: Context,
+    control: Control,
+    table: Table,
+    pace: Pace,
+    *,
+    is_ours: Callable[[Item], bool],
+    tell: Tell = silent,
+) -> None:
+    """Remove what a migration that is cancelled leaves in a target, as it was seen."""
+    cells = Cells(context, control, meter=pace)
+
+    async def remove(item: Item) -> None:
+        await cells.remove(table, table.cell(item), as_it_was(table, item))
+        pace.spent(table.name, write_units(item))
+
+    what = f"removing what was written in {table.name}"
+    async for page in pages(context, table, lambda count: tell(what, count, 0), pace):
+        await together(
+            [remove(item) for item in page if is_ours(item)], context.settings.concurrency
+        )
+
+
+async def remove_marks(
+    context: Context, control: Control, table: Table, pace: Pace, items: int, tell: Tell = silent
+) -> None:
+    """Remove the marks that the way back left in the source. The owner goes on writing: an item stays
+    whatever the owner makes of it, and what the owner put has no mark."""
+    cells = Cells(context, control, meter=pace)
+
+    async def unmark(item: Item) -> None:
+        if is_tombstone(item):
+            await cells.remove(table, table.cell(item), as_it_was(table, item))
+        else:
+            await cells.unmark(table, item)
+
+    what = f"removing marks from {table.name}"
+    async for page in pages(
+        context, table, lambda count: tell(what, count, max(count, items)), pace
+    ):
+        marked = [unmark(item) for item in page if MARK in item]
+        await together(marked, context.settings.concurrency)
 
 
 def is_tombstone(item: Item) -> bool:

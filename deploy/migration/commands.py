@@ -7,15 +7,15 @@ is made, and can be made twice. Work is the workers'; a command only waits for i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 from deploy.migration._back import Back
-from deploy.migration._barrier import BarrierError, barrier, remove_sentinels
-from deploy.migration._cells import Cells, as_it_was
+from deploy.migration._barrier import BarrierError, barrier, next_number, remove_sentinels
+from deploy.migration._cells import Cells
 from deploy.migration._context import Context, Tell, silent
 from deploy.migration._control import (
     CANCELLED,
@@ -42,20 +42,22 @@ from deploy.migration._control import (
     Run,
     View,
 )
-from deploy.migration._copy import prefix
-from deploy.migration._items import MARK, live, mark_of
+from deploy.migration._copy import Pace, prefix
+from deploy.migration._forward import together
+from deploy.migration._items import MARK, Item, live, mark_of
 from deploy.migration._shards import Stream
 from deploy.migration._sweep import (
     NotQuietError,
     end_old_epochs,
     is_tombstone,
     pages,
+    remove_marks,
+    remove_rows,
     remove_tombstones,
     sweep,
 )
 from deploy.migration._tables import check_tables
 from deploy.migration._verify import Standing, Verification, Verifier
-from deploy.migration.gate import opened
 from deploy.migration.mapping import Cell, Origin, Target
 from deploy.migration.planning import Survey, check_mapping, survey_table
 
@@ -84,6 +86,10 @@ _UNDER_WAY = {
     True: "a rehearsal is under way: `rehearse` goes on with it, `cancel` ends it",
     False: "a migration is under way: there is nothing to rehearse",
 }
+_FENCE_ENDED = (
+    "its fence was ended: by the application, for which it stood too long, or by a worker, because"
+    " somebody has written behind it (`audit` says which)"
+)
 _GIVEN_UP = (
     AbortedError,
     BarrierError,
@@ -179,7 +185,7 @@ class Migration:
                 for name in names:
                     before = rows[f"state#module#{name}"]
                     epoch = 1 if before is None else before.values["stream_epoch"] + 1
-                    module = Module(name, stream_epoch=epoch)
+                    module = Module(name, stream_epoch=epoch, since=self._context.wall())
                     await self.control.write(f"state#module#{name}", vars(module), before)
                 await self.control.write("state#run", vars(run), last)
             except ConflictError:
@@ -373,27 +379,44 @@ class Migration:
             raise RefusedError(*(f"{name} is switched: reverse it first" for name in switched))
 
     async def cancel(self) -> None:
-        """End the migration and remove what it wrote in the targets. Raises RefusedError when a
-        module is switched."""
+        """End the migration and remove all that it wrote: in the targets, and the marks that a way
+        back left in the source. Raises RefusedError when a module is switched."""
         async with self._operator("cancel"):
             for target in self._mapping.targets:
                 await self._take_fence_away(target.module)
             await self.may_cancel()
             await self.control.audit("cancel")
-            await self.control.update_run(lambda run: replace(run, phase=CANCELLED))
+            await self.control.update_run(lambda run: replace(run, phase=CANCELLED, leftovers=True))
             await self.control.disturb()  # by workers that have not heard of it
             await self._quiet.wait(self._tell)
-            cells = Cells(self._context, self.control)
+            view = await self._view()
+            quarantine = {
+                row.key.removeprefix(QUARANTINE) for row in await self.control.rows(QUARANTINE)
+            }
+            pace = Pace(self._context)
+            pace.follow(view.run, 1)
             for target in self._mapping.targets:
-                what = f"removing what was written in {target.table.name}"
-                read = partial(_tell_count, self._tell, what)
-                async for page in pages(self._context, target.table, read):
-                    for item in page:
-                        if mark_of(item) is not None:
-                            cell = target.table.cell(item)
-                            await cells.remove(target.table, cell, as_it_was(target.table, item))
+                was_owner = view.modules[target.module].generation > 0
+                await remove_rows(
+                    self._context, self.control, target.table, pace,
+                    is_ours=partial(self._is_ours, target, was_owner, quarantine), tell=self._tell,
+                )  # fmt: skip
                 await remove_sentinels(self._context, target.table)
-            await remove_sentinels(self._context, self._mapping.source)
+            source = self._mapping.source
+            await remove_marks(
+                self._context, self.control, source, pace, view.run.items, self._tell
+            )
+            await remove_sentinels(self._context, source)
+            await self.control.update_run(lambda run: replace(run, leftovers=False))
+
+    def _is_ours(self, target: Target, was_owner: bool, quarantine: Set[str], item: Item) -> bool:
+        """Whether a cancelled migration wrote it, or its table while it was the owner: that was
+        replicated back. What is in quarantine is somebody's."""
+        if mark_of(item) is not None:
+            return True
+        cell = target.table.cell(item)
+        is_of_a_rule = isinstance(self._mapping.origin(cell), Origin)
+        return was_owner and is_of_a_rule and str(cell) not in quarantine
 
     async def _change_owner(self, name: str, owner: str) -> float | None:
         async with self._operator(f"{_COMMANDS[owner]} {name}") as hold:
@@ -427,6 +450,8 @@ class Migration:
                 if not isinstance(error, _GIVEN_UP):
                     raise
                 why = str(error) or "replication did not drain in time"
+                if isinstance(error, ConflictError):
+                    why = _FENCE_ENDED
                 await self.control.audit("aborted", module=name, why=why)
                 raise AbortedError(why) from error
             pause = self._context.clock() - fenced_at
@@ -461,13 +486,14 @@ class Migration:
         """Of an operator that is gone: users wait for nothing. Its flip, should it still be on its
         way, is conditional on the row that this changes."""
         if (await self._view()).modules[name].fence:
-            await self.control.update_module(name, opened)
+            await self.control.update_module(name, Module.opened)
 
     async def _fence(self, name: str, phase: str) -> tuple[Row, Module]:
         """Fence a module; an earlier fence, of an operator that is gone, is replaced."""
+        number = await next_number(self.control)
         while True:
             row, module = await self.control.module(name)
-            fenced = replace(module, fence=self._context.token(), phase=phase)
+            fenced = replace(module, fence=self._context.token(), phase=phase, barrier=number)
             try:
                 return await self.control.write_module(row, fenced), fenced
             except ConflictError:
@@ -484,7 +510,15 @@ class Migration:
         await self._context.sleep(settings.gate_lease + settings.longest_request)
         self._tell("requests wait; replication drains", 0, 0)
         async with asyncio.timeout(settings.fence):
-            await barrier(self._context, self.control, feed)
+            # Through the follower's stream too: what was written there should be nobody's, and is
+            # told before it could become the owner's.
+            await together(
+                [
+                    barrier(self._context, self.control, stream, module.barrier)
+                    for stream in (self._source(view), self._back(view, module.name))
+                ],
+                at_once=2,
+            )
         touched = await self.control.all_touched(module.verification)
         self._tell(f"requests wait; {len(touched)} touched items are compared", 0, 0)
         verifier = self._verifier(view, module.name)
@@ -562,14 +596,14 @@ class Migration:
             row,
             replace(
                 module, owner=owner, fence="", phase=phase, generation=module.generation + 1,
-                verification="", clean=False,
+                verification="", clean=False, since=self._context.wall(),
             ),
         )  # fmt: skip
 
     async def _open(self, fenced: tuple[Row, Module]) -> None:
         row, module = fenced
         try:
-            await self.control.write_module(row, opened(module))
+            await self.control.write_module(row, module.opened())
         except ConflictError:
             return  # the application was first
 
@@ -695,7 +729,7 @@ class Migration:
                 return hold
             if first is None or row.values["owner"] != first.values["owner"]:
                 first = row
-            elif row.version != first.version and not self._waits:
+            elif row.written_by != first.written_by and not self._waits:
                 # Whoever holds it is heard of. One that is not has died: then `take` has it soon.
                 raise RefusedError(f"{_holder(row)}; --wait waits for it")
             self._tell(f"waiting: {_holder(row)}", 0, 0)
@@ -711,6 +745,10 @@ def _holder(row: Row) -> str:
 
 def _may_begin(row: Row | None, rehearsal: bool) -> bool:
     """Whether nothing is under way; False where the very same is. Raises RefusedError."""
+    if row is not None and row.values.get("leftovers"):
+        raise RefusedError(
+            "what the cancelled migration wrote is not removed yet: `cancel` goes on with that"
+        )
     if row is None or row.values["phase"] == CANCELLED:
         return True
     if bool(row.values["rehearsal"]) != rehearsal:

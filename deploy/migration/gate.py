@@ -12,27 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from deploy.migration._context import Context
-from deploy.migration._control import (
-    DRAINING,
-    REVERSING,
-    RUNNING,
-    SOURCE,
-    SWITCHED,
-    ConflictError,
-    Control,
-    Module,
-)
-
-
-def opened(module: Module) -> Module:
-    """The module without its fence, owned as before."""
-    phase = module.phase
-    if phase in (DRAINING, REVERSING):
-        phase = RUNNING if module.owner == SOURCE else SWITCHED
-    return replace(module, fence="", phase=phase)
+from deploy.migration._control import SOURCE, ConflictError, Control, Module
 
 
 class Gate:
@@ -72,7 +54,7 @@ class Gate:
                 self._fences[name] = (module.fence, self._context.clock())
             elif self._context.clock() - since > self._context.settings.fence:
                 try:
-                    await self._control.write_module(row, opened(module))
+                    await self._control.write_module(row, module.opened())
                 except ConflictError:
                     continue
                 await self._control.audit("fence ended by the application", module=name)

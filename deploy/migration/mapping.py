@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -147,6 +148,11 @@ class Rule:
     where: AttributeIs | None = None
     transforms: Mapping[str, FieldTransform] = field(default_factory=dict)
 
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The names of the fields of the source's key."""
+        return _fields(self.partition, self.sort)
+
 
 @dataclass(frozen=True, eq=False)
 class Nobody:
@@ -267,7 +273,7 @@ class SplitMapping:
                     back = {
                         name: _back(rule, name, value)
                         for name, value in fields.items()
-                        if name in _fields(rule.partition, rule.sort)
+                        if name in rule.fields
                     }
                     return Origin(rule, part, _cell(self.source, rule, back))
                 except (PatternError, KeyError):
@@ -604,7 +610,7 @@ def _shown(key: tuple[str, str | None]) -> str:
 
 def _unprovable(source: Table, rule: Rule) -> Iterator[str]:
     """What keeps the rule's keys from being an injective function of the source's."""
-    fields = _fields(rule.partition, rule.sort)
+    fields = rule.fields
     if (source.sort is None) != (rule.sort is None):
         yield f"the rule {rule.name!r} and {source.name} differ about a sort key"
     for name in sorted(rule.transforms.keys() - fields):

@@ -82,7 +82,9 @@ def survey_items(mapping: SplitMapping, items: Iterable[Item], survey: Survey) -
 
 def _survey_item(mapping: SplitMapping, item: Item, survey: Survey) -> None:
     if mark_of(item) is not None:
-        raise MappingError(f"{mapping.source.cell(item)}: carries the mark of another migration")
+        raise MappingError(
+            f"{mapping.source.cell(item)}: carries the mark of an earlier migration (`cancel` of that removes it)"
+        )
     placed = mapping.place(item)
     rule = placed.rule
     if rule is None:

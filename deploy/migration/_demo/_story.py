@@ -484,8 +484,18 @@ class Demo:
         )  # fmt: skip
         for module in reversed(MODULES):
             self.facts.way_back[module] = await self._changed_hands("reverse", "reversed", module)
-        report.step("", "At last the migration is cancelled: the services' tables are empty again")
+        report.step(
+            "", "At last the migration is cancelled",
+            "What was moved is removed from the services' tables, and it could begin anew.",
+        )  # fmt: skip
         await platform.migrate("cancel")
+        plan = said(await platform.migrate("plan"), "planned")
+        report.happened(
+            "planned",
+            f"{plan['items']:,} items are in the monolith's table, and nothing stands in the way",
+            {"items": plan["items"], "byRule": plan["byRule"]},
+            style=Style.GREEN,
+        )
         await self._each(
             self.load.more_requests(module, self._size.canary_requests) for module in MODULES
         )

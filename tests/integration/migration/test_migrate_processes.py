@@ -212,7 +212,7 @@ def content(number: int, title: str = "a title") -> Item:
     )  # fmt: skip
 
 
-async def test_a_table_is_split_given_back_and_split_for_good(shell: Shell) -> None:
+async def test_a_table_is_split_given_back_given_up_and_split_for_good(shell: Shell) -> None:
     target = shell.split.target(CONTENT.module).table
     name = CONTENT.module
     said = shell.must("plan")
@@ -241,6 +241,15 @@ async def test_a_table_is_split_given_back_and_split_for_good(shell: Shell) -> N
         shell.must(f"reverse {name}")
         source = await shell.items(shell.split.source)
         assert source["CONTENT#c7"]["title"] == {"S": "of the owner"}
+        # Given up, and begun anew: what the way back wrote is the source's own again.
+        assert MARK in source["CONTENT#c7"]
+        shell.must("cancel")
+        source = await shell.items(shell.split.source)
+        assert not [key for key, item in source.items() if MARK in item]
+        assert await shell.items(target) == {}
+        shell.must("plan")
+        shell.must("start", *(part for one in SETTINGS for part in ("--set", one)))
+        shell.must("copy")
         shell.must(f"verify {name}")
         shell.must(f"switch {name}")
         said = shell.must(f"complete {name}")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.migration._dynamodb import DynamoDBDatabase
-from deploy.migration._items import Item, padded
+from deploy.migration._items import MARK, Item, padded
 from deploy.migration._ports import (
     AllOf,
     AnyOf,
@@ -98,6 +98,29 @@ async def test_conditions_mean_what_the_engine_takes_them_to_mean(
             assert failed.value.item == item
             with pytest.raises(ConditionFailed):
                 await sut.delete(table, Cell(table.name, "a", "b"), condition)
+
+
+async def test_a_mark_goes_alone_and_only_if_it_is_the_one(
+    database: tuple[DynamoDBDatabase, Any],
+) -> None:
+    sut, dynamodb = database
+    table = replace(CONTROL, name=f"Marked{next(_runs)}")
+    await create(dynamodb, table, stream=False)
+    cell = Cell(table.name, "a", "b")
+    mark = {"M": {"c": {"S": "x"}}}
+    with pytest.raises(ConditionFailed) as failed:
+        await sut.unmark(table, cell, mark)
+    assert failed.value.item is None
+    item: Item = marshal({"pk": "a", "sk": "b", "title": "t"})
+    for present in (item, {**item, MARK: {"M": {"c": {"S": "y"}}}}):
+        await sut.put(table, present)
+        with pytest.raises(ConditionFailed) as failed:
+            await sut.unmark(table, cell, mark)
+        assert failed.value.item == present
+    # The owner's own update since it was read stays.
+    await sut.put(table, {**item, "title": {"S": "new"}, MARK: mark})
+    assert await sut.unmark(table, cell, mark) > 0
+    assert await sut.get(table, cell) == {**item, "title": {"S": "new"}}
 
 
 async def test_a_stream_is_read_from_its_beginning_and_from_behind_a_record(

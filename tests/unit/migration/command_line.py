@@ -24,6 +24,7 @@ from deploy.migration._report import Report
 from deploy.migration._where import Aws
 from tests.unit.migration.simulator.clients import SimulatedDatabase, World
 from tests.unit.migration.simulator.library import BOOKS, CONTROL, MAPPING, MONOLITH, SHELVES
+from tests.unit.migration.simulator.virtual_time import VirtualTimeLoop
 
 MAPPING_TEXT = (
     "from tests.unit.migration.simulator.library import MAPPING\ndef mapping(): return MAPPING\n"
@@ -97,17 +98,10 @@ class Terminal:
         patch.setattr(Aws, "database", database)
         patch.setattr(_session, "time", SimpleNamespace(monotonic=now, time=now))
         patch.setattr(_session, "process_name", self._name)
-        # Virtual loops have no signals; `stop` is what a signal does.
-        patch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", self._keep_stop)
-        self.stop: Callable[[], None] = lambda: None
 
     def _name(self) -> str:
         self._names += 1
         return f"operator{self._names}"
-
-    def _keep_stop(self, number: int, stop: Callable[[], None]) -> None:
-        if number == signal.SIGINT:
-            self.stop = stop
 
     def state(self) -> dict[str, dict[Any, Item]]:
         """Everything that stands in any table."""
@@ -132,6 +126,12 @@ class Terminal:
         task = asyncio.create_task(self.told(command, *more))
         self.tasks.append(task)
         return task
+
+    def stop(self) -> None:
+        """Ctrl-C in the terminal of the command that was begun last."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.send_signal(signal.SIGINT)
 
     def kill_last(self) -> None:
         """Kill the process that was begun last, as kill -9 does: nothing is given back."""

@@ -320,8 +320,8 @@ async def test_a_trimmed_stream_is_one_line_that_says_what_to_do(
     assert told.code == 2
     (line,) = told.problems
     assert re.fullmatch(
-        r"the position in the stream is lost: Monolith: shardId-\d+-Monolith: the record is older"
-        r" than 24 hours; `resync` copies again what was missed",
+        r"the position in the stream is lost: Monolith: shardId-\d+-Monolith-[0-9a-f]{8}: the record"
+        r" is older than 24 hours; `resync` copies again what was missed",
         line,
     )
     status = await terminal.told("status")
@@ -734,6 +734,31 @@ async def test_what_is_in_quarantine_is_shown_and_forgiven(terminal: Terminal) -
 
 
 @in_virtual_time
+async def test_a_difference_that_a_late_write_made_says_so(terminal: Terminal) -> None:
+    fill(terminal)
+    await terminal.told("start")
+    worker = terminal.begin("worker")
+    await terminal.told("copy")
+    await terminal.told("verify books")
+    assert (await terminal.told("switch books")).code == 0
+    # A deletion that the application gave up before the switch is carried out behind it.
+    terminal.monolith.write(MONOLITH.cell(book("b1")), None)
+    await asyncio.sleep(5)
+    told = await terminal.told("verify books")
+    assert told.output[:3] == [
+        "books: 5 items against 6 rows: 1 differ",
+        "  Books b1: extra",
+        "  Monolith BOOK#b1 / META was written in the source after books was switched: by a request"
+        " that was given up and landed late, or by who asks no gate",
+    ]
+    assert told.output[-1] == f"next: {terminal.line('verify books --repair')}"
+    assert (await terminal.told("verify books --repair")).code == 0
+    assert (await terminal.told("forgive", "Monolith BOOK#b1 / META")).code == 0
+    assert (await terminal.told("reverse books")).code == 0
+    worker.cancel()
+
+
+@in_virtual_time
 async def test_cancel_removes_what_was_written_and_nothing_else(terminal: Terminal) -> None:
     fill(terminal)
     await terminal.told("start")
@@ -745,3 +770,51 @@ async def test_cancel_removes_what_was_written_and_nothing_else(terminal: Termin
     assert terminal.books.items == {Cell("Books", "native", None): stays}
     status = await terminal.told("status")
     assert status.output[0] == "Monolith → Books, Shelves: CANCELLED, no workers"
+    assert status.output[-1] == f"next: {terminal.line('start')}"
+
+
+@in_virtual_time
+async def test_a_cancel_that_was_killed_is_gone_on_with_and_all_can_begin_anew(
+    terminal: Terminal,
+) -> None:
+    fill(terminal)
+    await terminal.told("start")
+    worker = terminal.begin("worker")
+    await terminal.told("copy")
+    await terminal.told("verify books")
+    await terminal.told("switch books")
+    for number in range(3):
+        row: Item = {"bookId": {"S": f"b{number}"}, "title": {"S": "new"}, "kind": {"S": "book"}}
+        terminal.books.write(Cell("Books", f"b{number}", None), row)
+    await terminal.told("verify books")
+    await terminal.told("reverse books")
+    assert sum(MARK in item for item in terminal.monolith.items.values()) == 3
+
+    cancelling = terminal.begin("cancel")
+    control = Control(terminal.context())
+    while (await control.view()).run.phase != "CANCELLED":  # type: ignore[union-attr] # it was started
+        await asyncio.sleep(0.2)
+    terminal.kill_last()
+    await asyncio.wait([cancelling])
+    status = await terminal.told("status")
+    assert "left    what it wrote is not removed yet" in status.output
+    assert status.output[-1] == f"next: {terminal.line('cancel')}"
+    refused = await terminal.told("start")
+    assert (refused.code, refused.problems) == (
+        1,
+        ["what the cancelled migration wrote is not removed yet: `cancel` goes on with that"],
+    )
+    assert [line for line in (await terminal.told("plan")).problems if "b1" in line] == [
+        "Monolith BOOK#b1 / META: carries the mark of an earlier migration (`cancel` of that removes it)"
+    ]
+
+    assert (await terminal.told("cancel")).code == 0
+    assert terminal.books.items == {}
+    assert not any(MARK in item for item in terminal.monolith.items.values())
+    assert terminal.monolith.items[MONOLITH.cell(book("b1"))]["name"] == {"S": "new"}
+    assert (await terminal.told("plan")).code == 0
+    await terminal.told("start")  # the worker has waited for it
+    await terminal.told("copy")
+    assert (await terminal.told("verify books")).code == 0
+    assert (await terminal.told("switch books")).code == 0
+    worker.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,13 +13,13 @@ from typing import Any
 import pytest
 
 from deploy.migration._context import Context, Settings
-from deploy.migration._control import SOURCE, TARGET, Control
+from deploy.migration._control import RUNNING, SOURCE, TARGET, Control
 from deploy.migration._copy import Pace
 from deploy.migration._items import MARK, Item, Mark, Order, live, marked, padded
 from deploy.migration._ports import Equal, Missing, Page
 from deploy.migration._sweep import is_tombstone
 from deploy.migration._verify import Difference, Verifier
-from deploy.migration.commands import BadInputError, Migration, RefusedError
+from deploy.migration.commands import AbortedError, BadInputError, Migration, RefusedError
 from deploy.migration.gate import Gate
 from deploy.migration.mapping import Cell
 from deploy.migration.worker import Worker
@@ -206,6 +207,39 @@ async def test_behind_the_fence_only_what_was_touched_of_late_is_looked_at(
 
 
 @played
+async def test_who_writes_behind_the_fence_ends_it() -> None:
+    """A request that the application gave up is carried out when everything has been compared and the
+    owner is about to change. It counts: the owner stays, and replication has it."""
+    platform = Platform()
+    migration = await platform.running()
+    await migration.verify("books")
+    audit = migration.control.audit
+
+    async def met_by_a_late_write(event: str, **details: object) -> None:
+        await audit(event, **details)
+        if event == "flip":
+            platform.monolith.write(MONOLITH.cell(book("a")), book("a", "late"))
+            await asyncio.sleep(2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migration.control, "audit", met_by_a_late_write)
+        with pytest.raises(AbortedError, match="somebody has written behind it"):
+            await migration.switch("books")
+    events = [(entry["event"], entry["details"]) for entry in await migration.control.audit_log()]
+    (why,) = (details for event, details in events if event == "fence ended by a late write")
+    assert json.loads(why) == {"module": "books", "key": "Monolith BOOK#a / META"}
+    view = await migration.control.view()
+    assert view is not None
+    module = view.modules["books"]
+    assert (module.owner, module.fence, module.phase) == (SOURCE, "", RUNNING)
+    assert live(platform.books.items[cell("a")]) == MAPPING.rows(book("a", "late"))[cell("a")]
+    assert await migration.control.rows("quarantine#") == []
+    assert (await migration.verify("books")).is_clean
+    await migration.switch("books")
+    assert live(platform.books.items[cell("a")]) == MAPPING.rows(book("a", "late"))[cell("a")]
+
+
+@played
 async def test_the_source_is_watched_after_a_switch() -> None:
     platform = Platform()
     migration = await platform.running()
@@ -215,7 +249,10 @@ async def test_the_source_is_watched_after_a_switch() -> None:
     platform.monolith.write(MONOLITH.cell(book("a")), book("a"))
     await asyncio.sleep(5)
     (row,) = await migration.control.rows("quarantine#")
-    assert row.values["why"] == "was written in the source after books was switched"
+    assert row.values["why"] == (
+        "was written in the source after books was switched: by a request that was given up and"
+        " landed late, or by who asks no gate"
+    )
     assert cell("a") not in platform.books.items
     await migration.verify("books")
     with pytest.raises(RefusedError, match="in quarantine: Monolith BOOK#a / META"):

@@ -214,7 +214,7 @@ def test_every_problem_of_the_data_is_a_line() -> None:
         "Monolith BOOK#b1 / META: Books b1 has ['bookId'] as an attribute",
         "Monolith SHELF#1 / META: no rule is for it",
         "Monolith: an item's key has no text: 'S'",
-        "Monolith BOOK#b1 / META: carries the mark of another migration",
+        "Monolith BOOK#b1 / META: carries the mark of an earlier migration (`cancel` of that removes it)",
     ]
     assert survey.warnings == [
         f"Books b1: has {MAX_ITEM_BYTES - 9_000 + 98} of {MAX_ITEM_BYTES} bytes; an update may soon be"

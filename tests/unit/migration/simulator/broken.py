@@ -5,7 +5,8 @@ Each is a way in which such tools are written, or in which this one was or could
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +21,8 @@ from deploy.migration import (
     _sweep,
     commands,
 )
-from deploy.migration._items import Item, Mark
-from deploy.migration._ports import AnyOf, Condition, Missing, Present
+from deploy.migration._items import Item, Mark, is_migrations_write
+from deploy.migration._ports import AnyOf, Change, Condition, Missing, Present
 from deploy.migration.mapping import Cell, Table
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -148,6 +149,19 @@ def _own_writes_replicated(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_forward, "is_migrations_write", lambda *_: False)
 
 
+def _way_back_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What the way back wrote is passed over, also where the source owns the module again."""
+    apply = _forward.Forward.apply
+
+    async def of_the_owner(
+        self: _forward.Forward, changes: Sequence[Change], view: Any, number: str
+    ) -> None:
+        owners = [one for one in changes if not is_migrations_write(one.old, one.new)]
+        await apply(self, owners, view, number)
+
+    patch.setattr(_forward.Forward, "apply", of_the_owner)
+
+
 def _no_gate(patch: pytest.MonkeyPatch) -> None:
     """The application goes on as it did; it hears of a switch when its lease has run out."""
     read = _control.Control.read
@@ -159,6 +173,49 @@ def _no_gate(patch: pytest.MonkeyPatch) -> None:
         return row
 
     patch.setattr(_control.Control, "read", unfenced)
+
+
+def _children_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """Only what is listed counts, as if the list were of this moment."""
+    patch.setattr(_shards, "_childless", lambda *_: [])
+
+
+def _any_stream_of_the_table(patch: pytest.MonkeyPatch) -> None:
+    """A stream that was turned off and on is read on as if it were the same."""
+    listed = _shards.Stream._list
+
+    async def of_the_table(self: _shards.Stream) -> Any:
+        _, shards = await listed(self)
+        return self.table.name, shards
+
+    async def known_no_more(self: _shards.Stream) -> None:
+        """Shards of which nothing is to be had count as read."""
+        _, shards = await listed(self)
+        ids = {shard.id for shard in shards}
+        for row in await self.rows():
+            if row.values["shard"] not in ids and not row.values["done"]:
+                values = {**row.values, "done": True, "owner": ""}
+                with suppress(_control.ConflictError):
+                    await self._control.write(row.key, values, row)
+        await discover(self)
+
+    discover = _shards.Stream.discover
+    patch.setattr(_shards.Stream, "_list", of_the_table)
+    patch.setattr(_shards.Stream, "discover", known_no_more)
+    patch.setattr(_shards, "_childless", lambda *_: [])
+
+
+def _late_writes_replicated(patch: pytest.MonkeyPatch) -> None:
+    """What is written behind a fence's barrier is applied while the owner changes."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    patch.setattr(_control.Control, "end_fence", nothing)
+
+
+def _late_writes_known_by_the_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_control.Module, "is_behind", lambda *_: False)
 
 
 BROKEN: Mapping[str, Break] = {
@@ -175,5 +232,10 @@ BROKEN: Mapping[str, Break] = {
     "composed without comparing": _composed_without_comparing,
     "a worker that believes what it once saw": _owner_asked_before_the_records,
     "the migration's own writes replicated": _own_writes_replicated,
+    "what the way back wrote passed over": _way_back_forgotten,
     "no gate": _no_gate,
+    "children that are not listed yet not waited for": _children_not_waited_for,
+    "any stream of the table": _any_stream_of_the_table,
+    "late writes replicated": _late_writes_replicated,
+    "late writes known by the clock": _late_writes_known_by_the_clock,
 }

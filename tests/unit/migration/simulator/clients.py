@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from deploy.migration._items import Item
+from deploy.migration._items import AttributeValue, Item
 from deploy.migration._ports import (
     Batch,
     Condition,
@@ -28,10 +28,14 @@ from deploy.migration._ports import (
 )
 from deploy.migration.mapping import Cell, Table
 from tests.unit.migration.simulator.tables import SimulatedStream, SimulatedTable
+from tests.unit.migration.simulator.virtual_time import sleep
 
 Result = TypeVar("Result")
 
-QUERY_LIMIT = 4
+QUERY_LIMIT = 8
+
+FATES = ("never", "at once", "later")
+"""Whether what is on its way when its process dies is carried out."""
 
 
 @dataclass
@@ -40,6 +44,8 @@ class Faults:
 
     throttled: float = 0.0
     unanswered: float = 0.0
+    slow: float = 1.0
+    """How many times as long as usual a call takes."""
     latest_seconds: float = 30.0
     """An unanswered call may still be carried out up to so much later."""
 
@@ -79,6 +85,11 @@ class SimulatedDatabase:
         self.dead = False
         self.calls = 0
         self.dies_at: int | None = None
+        self.dies_at_checkpoint = False
+        self.fate: str | None = None
+        """What becomes of the write at which it dies: one of FATES, or as chance has it."""
+        self.writes: list[int] = []
+        """Which of the calls were writes."""
         self.on_death: Callable[[], None] = lambda: None
         self.stands_still_until = 0.0
 
@@ -102,6 +113,8 @@ class SimulatedDatabase:
         )
 
     async def put(self, table: Table, item: Item, condition: Condition | None = None) -> float:
+        if self.dies_at_checkpoint and self._is_checkpoint(table, item):
+            self.die()
         await self._call(
             lambda: self._table(table).write(table.cell(item), item, condition), write=True
         )
@@ -109,6 +122,10 @@ class SimulatedDatabase:
 
     async def delete(self, table: Table, cell: Cell, condition: Condition | None = None) -> None:
         await self._call(lambda: self._table(table).write(cell, None, condition), write=True)
+
+    async def unmark(self, table: Table, cell: Cell, mark: AttributeValue) -> float:
+        await self._call(lambda: self._table(table).unmark(cell, mark), write=True)
+        return 1.0
 
     async def scan(
         self, table: Table, *, segment: int, segments: int, start: Item | None, limit: int
@@ -153,18 +170,24 @@ class SimulatedDatabase:
 
     async def read_shard(self, iterator: str, limit: int) -> Batch:
         name, inner = iterator.split("|", 1)
-        stream = self._world.tables[name].stream
-        assert stream is not None
-        batch = await self._call(lambda: stream.read(inner, limit))
+        table = self._world.tables[name]
+        batch = await self._call(lambda: _stream(table).read(inner, limit))
         return batch._replace(next=None if batch.next is None else f"{name}|{batch.next}")
+
+    def _is_checkpoint(self, table: Table, row: Item) -> bool:
+        """Whether it is a row of the control table that says that records were applied."""
+        cell = table.cell(row)
+        present = self._table(table).items.get(cell)
+        return "#stream#" in (cell.sort or "") and (
+            present is not None
+            and row["values"]["M"].get("after") != present["values"]["M"].get("after")
+        )
 
     def _table(self, table: Table) -> SimulatedTable:
         return self._world.tables[table.name]
 
     def _stream(self, table: Table) -> SimulatedStream:
-        stream = self._table(table).stream
-        assert stream is not None
-        return stream
+        return _stream(self._table(table))
 
     async def call(self, action: Callable[[], Result]) -> Result:
         """A write of the application's own, as UpdateItem or a put: atomic, and it takes time."""
@@ -177,43 +200,53 @@ class SimulatedDatabase:
             raise asyncio.CancelledError
         world.calls += 1
         self.calls += 1
+        if write:
+            self.writes.append(self.calls)
         try:
             if self.calls == self.dies_at:
                 self.die()
-            await asyncio.sleep(self._until_sent(chance))
+            still = self.stands_still_until
+            seconds = chance.expovariate(200) * (1.0 if self._reliable else world.faults.slow)
+            await sleep(seconds + max(still - world.now(), 0.0) if still else seconds)
         except asyncio.CancelledError:
             # Cancelled by its own death: the request may be on its way.
             if write and self._has_died():
-                self._maybe_later(action)
+                self._maybe_later(action, self.fate)
             raise
-        if not self._reliable:
-            if chance.random() < world.faults.throttled:
+        faults = world.faults
+        if not self._reliable and (faults.throttled or faults.unanswered):
+            if chance.random() < faults.throttled:
                 raise Throttled("throttled")
-            if chance.random() < world.faults.unanswered:
+            if chance.random() < faults.unanswered:
                 if write:
                     self._maybe_later(action)
                 raise Unanswered("no answer")
         result = action()
-        await asyncio.sleep(chance.expovariate(200))
+        # Every other answer takes its time too: others act between what is done and what is known.
+        if chance.random() < 0.5:
+            await sleep(chance.expovariate(100) * (1.0 if self._reliable else faults.slow))
         return result
 
     def _has_died(self) -> bool:
         return self.dead
 
-    def _until_sent(self, chance: random.Random) -> float:
-        still = max(self.stands_still_until - self._world.now(), 0.0)
-        return still + chance.expovariate(200)
-
-    def _maybe_later(self, action: Callable[[], object]) -> None:
+    def _maybe_later(self, action: Callable[[], object], fate: str | None = None) -> None:
         chance = self._world.chance
 
         def carry_out() -> None:
             with suppress(DatabaseError):
                 action()
 
-        what = chance.random()
-        if what < 0.4:
+        fate = fate or chance.choices(FATES, (0.2, 0.4, 0.4))[0]
+        if fate == "at once":
             carry_out()
-        elif what < 0.8:
+        elif fate == "later":
             delay = chance.uniform(0.0, self._world.faults.latest_seconds)
             asyncio.get_running_loop().call_later(delay, carry_out)
+
+
+def _stream(table: SimulatedTable) -> SimulatedStream:
+    """The table's latest stream; one that was turned off stays readable."""
+    stream = table.stream or table.off
+    assert stream is not None
+    return stream

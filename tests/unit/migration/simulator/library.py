@@ -13,7 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from deploy.migration._control import SOURCE
-from deploy.migration._items import MARK, Item, canonical, live, mark_of, unmarked
+from deploy.migration._items import (
+    MARK,
+    Item,
+    canonical,
+    is_migrations_write,
+    live,
+    mark_of,
+    unmarked,
+)
 from deploy.migration._patterns import KeyPattern
 from deploy.migration.gate import Gate
 from deploy.migration.mapping import (
@@ -32,6 +40,7 @@ from deploy.migration.mapping import (
     Target,
 )
 from tests.unit.migration.simulator.clients import SimulatedDatabase, World
+from tests.unit.migration.simulator.virtual_time import sleep
 
 MONOLITH = Table("Monolith", "pk", "sk")
 BOOKS = Target("books", Table("Books", "bookId"))
@@ -88,6 +97,9 @@ MAPPING = SplitMapping(
 )  # fmt: skip
 
 
+Rows = dict[Cell, Item]
+
+
 class ViolationError(AssertionError):
     """Something that no user may ever see."""
 
@@ -110,6 +122,15 @@ class Application:
         self.timeouts = 0
         self.violations: list[str] = []
         self.longest_wait = 0.0
+        self.given_up: list[float] = []
+        """The next writes are carried out so much later, when whoever made them has given them up."""
+        self.strays: dict[Cell, Cell] = {}
+        """Cells that such a write changed in a store that was no longer the owner, and the source
+        cells that they belong to; what was written is true nowhere."""
+        self._undecided: dict[tuple[str, str], tuple[str, list[Rows], set[Cell]]] = {}
+        """By module and name: where such a write landed behind a fence, the rows before and after each,
+        and what changed. Whether it counts is decided by whether the fence ends or the owner changes."""
+        self._is_stray = False
 
     def seed(self, items: int) -> None:
         """Items from before the migration, some written twice and some deleted again."""
@@ -127,7 +148,7 @@ class Application:
         loop = asyncio.get_running_loop()
         act: Callable[[str, str, str], None]
         while not self.stopped:
-            await asyncio.sleep(240.0 if self.is_slow else chance.expovariate(4))
+            await sleep(240.0 if self.is_slow else chance.expovariate(4))
             if self.is_slow and chance.random() < 0.9:
                 continue
             module, name = chance.choice(("books", "shelves")), chance.choice(self._names)
@@ -141,10 +162,96 @@ class Application:
                         act = self._write_source
                     else:
                         act = self._write_target
-                    await self._database.call(partial(act, owner, module, name))
+                    if act != self._read and self.given_up:
+                        late = partial(self._land, act, owner, module, name)
+                        loop.call_later(self.given_up.pop(), late)
+                        await loop.create_future()
+                    await self._database.call(partial(self._carry_out, act, owner, module, name))
             except TimeoutError:
                 self.timeouts += 1
             self.requests += 1
+
+    def _carry_out(
+        self, act: Callable[[str, str, str], None], owner: str, module: str, name: str
+    ) -> None:
+        self.decide(still_fenced=True)
+        act(owner, module, name)
+
+    def _land(
+        self, act: Callable[[str, str, str], None], owner: str, module: str, name: str
+    ) -> None:
+        """A request that nobody waits for any more is carried out, in the store that it was sent to:
+        as any other where that is the owner still, else only there."""
+        self.decide()
+        owns, fence = self._state(module)
+        if owns == owner and not fence:
+            act(owner, module, name)
+            return
+        truth = dict(self.truth)
+        was, states, changed = self._undecided.get(
+            (module, name), (owner, [self.rows_of(module, name)], set())
+        )
+        self._replace(module, name, states[-1])
+        before = {table.table.name: dict(table.items) for table in self._world.tables.values()}
+        self._is_stray = owns != owner
+        act(owner, module, name)
+        self._is_stray = False
+        after = self.rows_of(module, name)
+        self.truth = truth
+        cells = {
+            cell
+            for table in self._world.tables.values()
+            for cell in table.items.keys() | before[table.table.name].keys()
+            for old, new in [(before[table.table.name].get(cell), table.items.get(cell))]
+            # What takes a tombstone away, or stands as it stood, is seen by nobody.
+            if old != new and not is_migrations_write(old, new)
+        }
+        if owns == owner:
+            self._undecided[module, name] = (was, [*states, after], changed | cells)
+        else:
+            self.strays |= dict.fromkeys(cells, _source_cell(module, name))
+
+    def decide(self, *, still_fenced: bool = False) -> None:
+        """What landed behind a fence counts where the fence was given up, and where a request that
+        the gate let in still follows it. Where the owner changed either may be: what the new owner
+        has is true from then on."""
+        for (module, name), (was, states, changed) in list(self._undecided.items()):
+            owner, fence = self._state(module)
+            if fence and not still_fenced:
+                continue
+            del self._undecided[module, name]
+            if owner == was:
+                self._replace(module, name, states[-1])
+                continue
+            found = self._rows_at(owner, module, name)
+            matching = [rows for rows in states if _canonical(rows) == _canonical(found)]
+            if not matching:
+                self.violations.append(f"{owner} {module} {name}: has {found}, none of {states}")
+            self._replace(module, name, (matching or states)[-1])
+            if not matching or matching[-1] is not states[-1]:
+                self.strays |= dict.fromkeys(changed, _source_cell(module, name))
+
+    def _replace(self, module: str, name: str, rows: Rows) -> None:
+        for old in self.rows_of(module, name):
+            del self.truth[old]
+        self.truth.update(rows)
+
+    def _rows_at(self, owner: str, module: str, name: str) -> dict[Cell, Item]:
+        if owner == SOURCE:
+            item = self._world.tables["Monolith"].items.get(_source_cell(module, name))
+            return dict(MAPPING.rows(live(item)))
+        items = self._world.tables[MAPPING.target(module).table.name].items
+        return {
+            c: r for c, i in items.items() if c.partition == name and (r := live(i)) is not None
+        }
+
+    def _state(self, module: str) -> tuple[str, str]:
+        """Owner and fence, as the control table has them at this moment."""
+        row = self._world.tables[CONTROL.name].items[
+            Cell(CONTROL.name, MONOLITH.name, f"state#module#{module}")
+        ]
+        values = row["values"]["M"]
+        return str(values["owner"]["S"]), str(values["fence"]["S"])
 
     def _read(self, owner: str, module: str, name: str) -> None:
         """What is read must be what was last written: checked where it happens."""
@@ -211,7 +318,8 @@ class Application:
     def _source_item(self, module: str) -> Item:
         chance = self._world.chance
         if module == "books":
-            kind = "lost" if chance.random() < 0.2 else "book"
+            # A stray that makes it nobody's is for a person: the way back does not write over that.
+            kind = "lost" if chance.random() < 0.2 and not self._is_stray else "book"
             return {"name": self._value(), "kind": {"S": kind}}
         members = [member for member in MEMBERS if chance.random() < 0.5]
         books = {member: self._value() for member in members}

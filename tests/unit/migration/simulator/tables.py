@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 import zlib
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from deploy.migration._items import Item
+from deploy.migration._items import MARK, AttributeValue, Item
 from deploy.migration._ports import (
     AllOf,
     AnyOf,
@@ -109,11 +109,14 @@ class SimulatedStream:
         view: str = "NEW_AND_OLD_IMAGES",
     ) -> None:
         self.view = view
-        self._name = name
+        self.id = f"{name}-{chance.getrandbits(32):08x}"
         self._chance = chance
         self._clock = clock
         self._shards: dict[str, SimulatedShard] = {}
         self._iterators: dict[str, tuple[str, int, float]] = {}
+        self._unlisted: dict[str, float] = {}
+        self._list_after = 0.0
+        self._empty_reads = 0
         self._numbers = 0
         # Numbers that soon have a digit more, of 20 digits or of 40.
         self._sequence = 10 ** chance.choice((3, 20, 39)) - chance.randrange(1, 400)
@@ -144,10 +147,29 @@ class SimulatedStream:
         self._open(shard.id, shard.low, middle)
         self._open(shard.id, middle, shard.high)
 
+    def close(self, shard: SimulatedShard) -> None:
+        """End a shard; none goes on, as where the stream is turned off."""
+        shard.closed_at = self._clock()
+
     def roll(self, shard: SimulatedShard) -> None:
         """Close a shard; one child goes on, as happens every few hours."""
         shard.closed_at = self._clock()
         self._open(shard.id, shard.low, shard.high)
+
+    def read_nothing(self, times: int) -> None:
+        """The next reads give no records, as happens also where there are some."""
+        self._empty_reads = times
+
+    def list_late(self, seconds: float) -> None:
+        """Shards that are opened from now on are listed so much later."""
+        self._list_after = seconds
+
+    def forget(self, shard_id: str, sequence: str, beyond: int) -> None:
+        """Trim a shard up to some records beyond one."""
+        shard = self._shards.get(shard_id)
+        for number, record in enumerate(() if shard is None else shard.records):
+            if shard is not None and record.sequence == sequence:
+                shard.trimmed = max(shard.trimmed, min(number + beyond, len(shard.records)))
 
     def expire_iterators(self) -> None:
         """Every iterator that was given is of no use any more."""
@@ -166,12 +188,13 @@ class SimulatedStream:
 
     def describe(self, after: str | None) -> ShardPage:
         self.trim()
-        ids = list(self._shards)
-        start = 0 if after is None else bisect_right(ids, after)
-        page = [Shard(s.id, s.parent) for s in list(self._shards.values())[start:]]
+        now = self._clock()
+        listed = [s for s in self._shards.values() if self._unlisted.get(s.id, now) <= now]
+        start = 0 if after is None else bisect_right([s.id for s in listed], after)
+        page = [Shard(s.id, s.parent) for s in listed[start:]]
         more = len(page) > SHARDS_PER_PAGE
         page = page[:SHARDS_PER_PAGE]
-        return ShardPage(page, page[-1].id if more else None)
+        return ShardPage(page, page[-1].id if more else None, self.id)
 
     def iterator(self, shard_id: str, after: str | None) -> str:
         self.trim()
@@ -196,6 +219,9 @@ class SimulatedStream:
         shard = self._shard(shard_id)
         if position < shard.trimmed:
             raise Trimmed("records behind the iterator are older than 24 hours")
+        if self._empty_reads:
+            self._empty_reads -= 1
+            return Batch([], self._give(shard_id, position))
         records = shard.records[position : position + limit]
         position += len(records)
         if shard.closed_at is not None and position == len(shard.records):
@@ -215,8 +241,9 @@ class SimulatedStream:
 
     def _open(self, parent: str | None, low: int, high: int) -> None:
         self._numbers += 1
-        shard_id = f"shardId-{self._numbers:08d}-{self._name}"
+        shard_id = f"shardId-{self._numbers:08d}-{self.id}"
         self._shards[shard_id] = SimulatedShard(shard_id, parent, low, high, self._clock())
+        self._unlisted[shard_id] = self._clock() + self._list_after
 
 
 class SimulatedTable:
@@ -225,8 +252,11 @@ class SimulatedTable:
     def __init__(self, table: Table, stream: SimulatedStream | None) -> None:
         self.table = table
         self.stream = stream
+        self.off: SimulatedStream | None = None
+        """The stream as it was when it was turned off: it can be read, and has no new records."""
         self.items: dict[Cell, Item] = {}
         self.before: dict[Cell, Item | None] = {}
+        self._partitions: dict[str, list[str]] = {}
         self._order: list[tuple[int, str, str]] | None = None
 
     def write(self, cell: Cell, item: Item | None, condition: Condition | None = None) -> None:
@@ -237,12 +267,22 @@ class SimulatedTable:
         self.before[cell] = old
         if (old is None) != (item is None):
             self._order = None
-        if item is None:
-            self.items.pop(cell, None)
-        else:
+        if item is not None:
             self.items[cell] = item
+            if old is None:
+                insort(self._partitions.setdefault(cell.partition, []), cell.sort or "")
+        elif old is not None:
+            del self.items[cell]
+            self._partitions[cell.partition].remove(cell.sort or "")
         if self.stream is not None:
             self.stream.add(cell.partition, old, item)
+
+    def unmark(self, cell: Cell, mark: AttributeValue) -> None:
+        """Remove an item's mark if it is this one. Raises ConditionFailed."""
+        old = self.items.get(cell)
+        if old is None or not holds(Equal((MARK,), mark), old):
+            raise ConditionFailed(old)
+        self.write(cell, {name: value for name, value in old.items() if name != MARK})
 
     def scan(
         self, segment: int, segments: int, start: Item | None, limit: int, *, stale: bool = False
@@ -270,14 +310,17 @@ class SimulatedTable:
 
     def query(self, partition: str, prefix: str, start: Item | None, limit: int) -> Page:
         after = "" if start is None else self.table.cell(start).sort or ""
-        cells: Sequence[Cell] = sorted(
-            cell
-            for cell in self.items
-            if cell.partition == partition
-            and (cell.sort or "").startswith(prefix)
-            and (cell.sort or "") > after
-        )
-        more = len(cells) > limit
-        cells = cells[:limit]
+        sorts = self._partitions.get(partition, [])
+        first = bisect_right(sorts, after) if start is not None else bisect_left(sorts, prefix)
+        found: list[str] = []
+        for sort in sorts[first : first + limit + 1]:
+            if not sort.startswith(prefix):
+                break
+            found.append(sort)
+        more = len(found) > limit
+        cells = [
+            Cell(self.table.name, partition, sort if self.table.sort else None)
+            for sort in found[:limit]
+        ]
         items = [self.items[cell] for cell in cells]
         return Page(items, self.table.key(cells[-1]) if more else None, float(len(items)))

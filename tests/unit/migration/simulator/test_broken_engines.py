@@ -14,8 +14,9 @@ from tests.unit.migration.simulator.machine import SETTINGS, Scenario, play, sto
 
 # The weather in which each broken engine is seen: the trap, the story, when it begins, how often,
 # how hard, and from when on nothing is written over; and the gate's settings.
-LOST, DIES, STILL, SLOW = (
+LOST, DIES, STILL, SLOW, LATE = (
     "answers are lost", "a worker dies", "a worker stands still", "calls are throttled",
+    "requests that were given up land late",
 )  # fmt: skip
 THERE_AND_BACK = ("switch shelves", "reverse shelves")
 WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
@@ -58,8 +59,33 @@ WEATHER: dict[str, tuple[Callable[[int], Scenario], Settings]] = {
     "the migration's own writes replicated": (
         lambda seed: storm(seed, "iterators expire", *THERE_AND_BACK), SETTINGS,
     ),
+    "what the way back wrote passed over": (
+        lambda seed: storm(
+            seed, "iterators expire", *THERE_AND_BACK, "cancel", "start", "copied",
+            "switch shelves", calm_from=32.0,
+        ),
+        SETTINGS,
+    ),
     "no gate": (
         lambda seed: storm(seed, "iterators expire", *THERE_AND_BACK), SETTINGS,
+    ),
+    "children that are not listed yet not waited for": (
+        lambda seed: storm(
+            seed, "new shards are listed late", *THERE_AND_BACK, every=3.5, numbers=(40, 60),
+        ),
+        SETTINGS,
+    ),
+    "any stream of the table": (
+        lambda seed: storm(
+            seed, "the stream is turned off and on", "switch books", every=9.0, calm_from=30.0,
+        ),
+        SETTINGS,
+    ),
+    "late writes replicated": (
+        lambda seed: storm(seed, LATE, *THERE_AND_BACK, every=1.2, names=8), SETTINGS,
+    ),
+    "late writes known by the clock": (
+        lambda seed: storm(seed, LATE, *THERE_AND_BACK, every=1.2, names=8), SETTINGS,
     ),
 }  # fmt: skip
 
@@ -79,7 +105,9 @@ def test_an_engine_without_a_rule_is_caught(name: str, monkeypatch: pytest.Monke
     pytest.fail("nothing was seen")
 
 
-@pytest.mark.parametrize("name", ["backfill overwrites", "composed without comparing"])
+@pytest.mark.parametrize(
+    "name", ["backfill overwrites", "composed without comparing", "late writes replicated"]
+)
 def test_the_engine_with_every_rule_stands_the_same_weather(name: str) -> None:
     weather, settings = WEATHER[name]
     assert play(weather(0), settings=settings).wrong == []

@@ -1,84 +1,97 @@
 """The engine under everything that fails: nothing lost, stale or resurrected; and that the machine
 would see it.
 
-`LYCEUM_MIGRATION_SEEDS` is how many scenarios are played (LYCEUM_MIGRATION_FIRST_SEED the first);
-what fails prints the line that plays it again.
+The seeds are played by `test_even_seeds.py` and `test_odd_seeds.py`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-
 import pytest
 
 from tests.unit.migration.simulator.machine import (
+    SETTINGS,
     STORIES,
     TRAPS,
-    Outcome,
     Scenario,
     Trap,
     play,
     scenario,
-    shrunk,
+)
+from tests.unit.migration.simulator.seeds import fail, wrong
+
+# A way back that stood still with the source's stream, a shard that nobody took, a lag that stayed,
+# an operator that lost its lease in the middle.
+ONCE_WRONG = (
+    Scenario(
+        7,
+        ("switch shelves", "silence", "reverse shelves"),
+        (
+            Trap(7.13, "a shard is followed by another", 54),
+            Trap(11.26, "iterators expire", 4),
+            Trap(23.23, "the operator dies", 45),
+            Trap(27.05, "a worker stands still", 10),
+            Trap(27.73, "the operator dies", 58),
+            Trap(28.2, "iterators expire", 18),
+            Trap(33.39, "a worker stands still", 59),
+            Trap(34.18, "answers are lost", 7),
+            Trap(36.11, "a shard is followed by another", 36),
+            Trap(37.79, "iterators expire", 20),
+        ),
+        workers=3,
+    ),  # fmt: skip
+    Scenario(
+        9,
+        ("switch shelves", "silence", "reverse shelves"),
+        (
+            Trap(0.82, "answers are lost", 42),
+            Trap(3.85, "calls are throttled", 27),
+            Trap(4.45, "a worker stands still", 14),
+            Trap(5.54, "iterators expire", 38),
+            Trap(8.22, "answers are lost", 14),
+            Trap(11.3, "the operator dies", 1),
+            Trap(14.58, "a shard splits", 0),
+            Trap(21.41, "a shard is followed by another", 45),
+            Trap(38.37, "a shard splits", 32),
+            Trap(38.55, "a shard is followed by another", 31),
+        ),
+        workers=1,
+    ),  # fmt: skip
+    Scenario(
+        31,
+        ("switch shelves", "reverse shelves", "switch shelves"),
+        (
+            Trap(3.1, "a worker stands still", 52),
+            Trap(9.09, "calls are throttled", 6),
+            Trap(9.16, "a shard is followed by another", 11),
+            Trap(15.78, "the operator dies", 59),
+            Trap(22.97, "answers are lost", 32),
+            Trap(23.17, "a shard splits", 47),
+            Trap(26.6, "answers are lost", 38),
+            Trap(27.5, "a worker stands still", 53),
+            Trap(29.72, "a worker dies", 18),
+            Trap(31.33, "a shard splits", 48),
+            Trap(39.71, "a worker stands still", 1),
+        ),
+        workers=1,
+    ),  # fmt: skip
+    Scenario(
+        1057,
+        ("switch shelves", "reverse shelves"),
+        (
+            Trap(5.88, "a worker stands still", 43),
+            Trap(25.15, "calls are throttled", 53),
+            Trap(31.12, "a worker dies", 32),
+        ),
+        workers=1,
+    ),  # fmt: skip
 )
 
-SEEDS = int(os.environ.get("LYCEUM_MIGRATION_SEEDS", "12"))
-FIRST_SEED = int(os.environ.get("LYCEUM_MIGRATION_FIRST_SEED", "0"))
-HERE = "tests/unit/migration/simulator/test_migration_machine.py"
 
-
-def wrong(played: Scenario) -> list[str]:
-    """What is wrong after a scenario, what was raised included."""
-    try:
-        return play(played).wrong
-    except Exception as error:
-        return [f"raised {error!r}"]
-
-
-def fail(played: Scenario, found: list[str]) -> None:
-    least = shrunk(played, lambda less: bool(wrong(less)))
-    lines = "\n  ".join(found[:10])
-    pytest.fail(
-        f"{least}\n  {lines}\nagain: LYCEUM_MIGRATION_FIRST_SEED={played.seed} "
-        f"LYCEUM_MIGRATION_SEEDS=1 pytest {HERE} -k every_scenario"
-    )
-
-
-def test_every_scenario_loses_nothing() -> None:
-    total = Outcome()
-    for seed in range(FIRST_SEED, FIRST_SEED + SEEDS):
-        played = scenario(seed)
-        try:
-            outcome = play(played)
-        except Exception as error:
-            fail(played, [f"raised {error!r}"])
-            raise
-        if outcome.wrong:
-            fail(played, outcome.wrong)
-        total.requests += outcome.requests
-        total.calls += outcome.calls
-        total.deaths += outcome.deaths
-        total.resyncs += outcome.resyncs
-        total.sprung |= outcome.sprung
-        total.longest_wait = max(total.longest_wait, outcome.longest_wait)
-    sys.stdout.write(
-        f"\n{SEEDS} scenarios: {total.requests} requests, {total.calls} calls, {total.deaths} "
-        f"deaths, {total.resyncs} resyncs, longest wait {total.longest_wait:.1f} s of virtual "
-        f"time; 0 lost, 0 stale, 0 resurrected\n"
-    )
-    if SEEDS >= 12:
-        assert total.sprung == set(TRAPS)
-        assert total.deaths
-
-
-@pytest.mark.parametrize("seed", [7, 9, 31, 1057])
-def test_what_once_went_wrong(seed: int) -> None:
-    """A way back that stood still with the source's stream, a shard that nobody took, a lag that
-    stayed, an operator that lost its lease in the middle."""
-    found = wrong(scenario(seed))
+@pytest.mark.parametrize("played", ONCE_WRONG, ids=lambda played: f"seed-{played.seed}")
+def test_what_once_went_wrong(played: Scenario) -> None:
+    found = wrong(played, SETTINGS)
     if found:
-        fail(scenario(seed), found)
+        fail(played, found, SETTINGS)
 
 
 @pytest.mark.parametrize("trap", TRAPS)
@@ -86,24 +99,9 @@ def test_each_trap_by_itself(trap: str) -> None:
     """One story with a few traps of one name: what fails says which."""
     traps = tuple(Trap(0.4 + 2.7 * n, trap, 7 * n % 60) for n in range(8))
     played = Scenario(1, STORIES[1], traps)
-    found = wrong(played)
+    found = wrong(played, SETTINGS)
     if found:
-        fail(played, found)
-
-
-@pytest.mark.parametrize("who", ["a worker dies", "the operator dies"])
-def test_a_death_at_any_call(who: str) -> None:
-    """The same story, with one death at one call after another."""
-    deaths = 0
-    every = max(1, 240 // SEEDS)
-    for number in range(0, 240, every):
-        # What is sprung at the beginning counts calls from there on.
-        played = Scenario(2, ("switch books",), (Trap(0.05 + number / 60, who, number % 60),))
-        outcome = play(played)
-        deaths += outcome.deaths
-        if outcome.wrong:
-            fail(played, outcome.wrong)
-    assert deaths
+        fail(played, found, SETTINGS)
 
 
 def test_a_scenario_is_the_same_every_time() -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deploy.migration._items import Item
+from deploy.migration._items import MARK, Item
 from deploy.migration._ports import (
     AnyOf,
     ConditionFailed,
@@ -50,6 +50,24 @@ async def read_all(database: SimulatedDatabase, shard: str, after: str | None = 
         found += [record.sequence for record in batch.records]
         iterator = batch.next
     return found
+
+
+def test_a_mark_goes_alone_and_only_if_it_is_the_one() -> None:
+    async def main() -> None:
+        world = World(1)
+        table = world.create(TABLE)
+        database = SimulatedDatabase(world)
+        mark, other = ({"M": {"c": {"S": text}}} for text in "xy")
+        for present in (None, item("a"), {**item("a"), MARK: other}):
+            table.write(cell("a"), present)
+            with pytest.raises(ConditionFailed) as failed:
+                await database.unmark(TABLE, cell("a"), mark)
+            assert failed.value.item == present
+        table.write(cell("a"), {**item("a", "7"), MARK: mark})
+        await database.unmark(TABLE, cell("a"), mark)
+        assert table.items[cell("a")] == item("a", "7")
+
+    run(main())
 
 
 def test_conditions_compare_false_with_what_is_missing() -> None:

@@ -1,0 +1,17 @@
+"""Half of the seeds: a process of its own, so that two cores play all of them at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.migration.simulator.machine import TRAPS
+from tests.unit.migration.simulator.seeds import chunks, play_seeds
+
+
+@pytest.mark.parametrize("seeds", chunks(1), ids=str)
+def test_every_odd_seed_loses_nothing(seeds: range) -> None:
+    total = play_seeds(seeds)
+    if len(seeds) >= 20:
+        assert total.sprung == set(TRAPS)
+        assert total.deaths
+        assert total.resyncs
