@@ -51,7 +51,7 @@ def _read(plain: Path, compressed: Path) -> Any:
     return None
 
 
-class _ClientSession(aioboto3.Session):
+class _ClientSession(aioboto3.Session):  # type: ignore[misc]  # aioboto3 has no types
     """A session for clients alone."""
 
     def _register_default_handlers(self) -> None:

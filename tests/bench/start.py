@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.bench.comparison import stored
 from tests.bench.comparison.canned import fake_dynamodb
@@ -173,7 +174,7 @@ def _consumes(log: Path) -> Callable[[], bool]:
     return lambda: any(line["event"] == "consuming" for line in _events(log))
 
 
-def _events(log: Path) -> list[dict[str, object]]:
+def _events(log: Path) -> list[dict[str, Any]]:
     # The last line may be half there.
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
