@@ -49,10 +49,10 @@ async def measured(
 ) -> dict[str, list[Size]]:
     """Each curve's sizes. Raises RuntimeError."""
     extent = QUICK if quick else FULL
-    shown = terminal.progress(told, sum(seconds_of(curve, extent, quick=quick) for curve in curves))
+    seconds = sum(seconds_of(curve, extent, quick=quick) for curve in curves)
     found = {}
-    try:
-        with tempfile.TemporaryDirectory(prefix="lyceum-growth-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lyceum-growth-") as folder:
+        async with terminal.ticking(terminal.progress(told, seconds)) as shown:
             for curve in curves:
                 found[curve.name] = await measure(
                     curve,
@@ -62,8 +62,6 @@ async def measured(
                     advance=shown.advance,
                     doing=shown.doing,
                 )
-    finally:
-        shown.end()
     return found
 
 

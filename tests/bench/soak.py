@@ -214,10 +214,10 @@ def unique_mebibytes(process_id: int) -> float:
 
 async def soaked_all(services: Sequence[str], minutes: float, told: Terminal) -> dict[str, Soak]:
     """Each service's run, in turn. Raises RuntimeError."""
-    shown = terminal.progress(told, seconds_of(minutes) * len(services))
+    seconds = seconds_of(minutes) * len(services)
     found = {}
-    try:
-        with tempfile.TemporaryDirectory(prefix="lyceum-soak-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lyceum-soak-") as folder:
+        async with terminal.ticking(terminal.progress(told, seconds)) as shown:
             for service in services:
                 found[service] = await soak(
                     service,
@@ -226,8 +226,6 @@ async def soaked_all(services: Sequence[str], minutes: float, told: Terminal) ->
                     advance=shown.advance,
                     doing=shown.doing,
                 )
-    finally:
-        shown.end()
     return found
 
 

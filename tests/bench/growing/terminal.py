@@ -7,9 +7,11 @@ measured.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from libs.console import Progress, Terminal
@@ -37,6 +39,23 @@ def progress(terminal: Terminal, seconds: float) -> Progress:
         clock=time.monotonic,
         counted=lambda done, total: f"{done:.0f} of about {total:.0f} s",
     )
+
+
+@asynccontextmanager
+async def ticking(shown: Progress) -> AsyncIterator[Progress]:
+    """The progress, told again each second while something long is under way, and taken away."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(1)
+            shown.advance(0)
+
+    task = asyncio.create_task(tick())
+    try:
+        yield shown
+    finally:
+        task.cancel()
+        shown.end()
 
 
 def require_places(document: Path, names: list[str], *, by: str) -> None:

@@ -11,6 +11,9 @@ from libs.picture import source_of
 from tests.bench import growth, soak
 from tests.bench.growing import terminal
 from tests.bench.growing.curves import CURVES
+from tests.bench.growing.measure import Size
+from tests.bench.growing.soaked import Soak
+from tests.unit.growing import made_up
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "performance-growth.md"
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"><rect width="4" height="4"/></svg>'  # fmt: skip
@@ -105,3 +108,56 @@ def test_no_picture_means_no_document(tmp_path: Path) -> None:
     with pytest.raises(terminal.DocumentError, match="page-items.png"):
         terminal.write(document, {"items": "new"}, {"items": DRAWING}, by="growth")
     assert document.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(("power", "code"), [(1.0, 0), (1.5, 1)])
+def test_a_full_run_renews_the_document_and_asks_for_reasons(
+    power: float,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def measured(*_: object, **__: object) -> dict[str, list[Size]]:
+        return {"items": made_up.sizes(made_up.curve(), power=power)}
+
+    monkeypatch.setattr(growth, "measured", measured)
+    document = tmp_path / "performance-growth.md"
+    document.write_text(DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
+    assert growth.main(["--only", "items", "--into", str(document)]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("worse than linear, and nothing says why") == code
+    text = document.read_text(encoding="utf-8")
+    assert "![A course grows](performance-growth-items.svg)" in text
+    assert "`createCourse`" in text
+    assert {path.name for path in tmp_path.iterdir()} == {
+        document.name,
+        "performance-growth-items.svg",
+        "performance-growth-items.png",
+    }
+
+
+@pytest.mark.parametrize(("leaks", "code"), [(0.0, 0), (0.1, 1)])
+def test_a_soak_renews_the_document_and_ends_by_its_verdict(
+    leaks: float,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def soaked_all(*_: object) -> dict[str, Soak]:
+        return {"course_catalog": made_up.soak(leaks=leaks)}
+
+    monkeypatch.setattr(soak, "soaked_all", soaked_all)
+    document = tmp_path / "performance-growth.md"
+    document.write_text(DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
+    assert soak.main(["--only", "course_catalog", "--into", str(document)]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("resident memory, MiB: grows" in err) is bool(code)
+    name = "performance-growth-soak-course_catalog"
+    assert f"![course_catalog]({name}.svg)" in document.read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(document.name, f"{name}.svg", f"{name}.png")
+    }

@@ -15,43 +15,12 @@ from services.course_catalog.domain.course import MAX_DESCRIPTION, MAX_ITEMS
 from services.progress_tracking.api.schemas import MAX_ENTRIES
 from tests.bench import growth
 from tests.bench.growing import report, soaked
-from tests.bench.growing.curves import CURVES, MEMORY, START, Curve
-from tests.bench.growing.measure import FULL, QUICK, Asking, Size, seconds_of, sizes_of, weigh
-from tests.bench.growing.soaked import Sample, Soak, window_seconds
+from tests.bench.growing.curves import CURVES, MEMORY, START
+from tests.bench.growing.measure import FULL, QUICK, seconds_of, sizes_of, weigh
+from tests.bench.growing.soaked import window_seconds
+from tests.unit.growing.made_up import curve, sizes, soak
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def curve(name: str = "items") -> Curve:
-    return next(found for found in CURVES if found.name == name)
-
-
-def sizes(of: Curve, *, power: float, refused: int = 0) -> list[Size]:
-    """Measured at each size: a cost that grows with this power, and memory that does not."""
-    return [
-        Size(
-            size,
-            ready_seconds=1.0,
-            idle_mebibytes=60.0,
-            mebibytes=70.0,
-            cases={
-                name: Asking(
-                    cpu_microseconds=[cost, 1.1 * cost, 1.2 * cost],
-                    p50_milliseconds=[1.0, 1.0, 1.0],
-                    p99_milliseconds=[2.0, 2.0, 2.0],
-                    requests=100,
-                    refused=refused,
-                    request_bytes=100,
-                    response_bytes=1_234,
-                    read_units=size / 4,
-                    write_units=0.0,
-                )
-                for name in of.cases
-            },
-        )
-        for size in of.sizes
-        for cost in [100.0 * size**power]
-    ]
 
 
 def test_a_verdict_stands_beside_each_exponent() -> None:
@@ -169,20 +138,6 @@ def test_the_table_of_capacity_is_that_of_the_file() -> None:
     units = capacity.operations["createCourse"]
     assert f"| `createCourse` | {units.calls:g} | {units.reads:g} | {units.writes:g} | 0 |" in lines
     assert str(capacity.measured_on) in report.capacity_line(capacity)
-
-
-def soak(*, leaks: float = 0.0) -> Soak:
-    """Forty windows, in each of which so many MiB stay behind."""
-    return Soak(
-        "course_catalog",
-        capacity=1_000.0,
-        capacity_share=0.98,
-        rate=700.0,
-        samples=[
-            Sample(15.0 * n, 100 + leaks * n, 80 + leaks * n, 40, 5.0 + n % 2, 10_500, 0.7)
-            for n in range(1, 41)
-        ],
-    )
 
 
 def test_a_soak_is_flat_or_names_what_is_not() -> None:
