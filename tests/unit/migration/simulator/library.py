@@ -193,7 +193,7 @@ class Application:
         )
         self._replace(module, name, states[-1])
         before = {table.table.name: dict(table.items) for table in self._world.tables.values()}
-        self._is_stray = owns != owner
+        self._is_stray = True
         act(owner, module, name)
         self._is_stray = False
         after = self.rows_of(module, name)
@@ -228,8 +228,7 @@ class Application:
             if not matching:
                 self.violations.append(f"{owner} {module} {name}: has {found}, none of {states}")
             self._replace(module, name, (matching or states)[-1])
-            if not matching or matching[-1] is not states[-1]:
-                self.strays |= dict.fromkeys(changed, _source_cell(module, name))
+            self.strays |= dict.fromkeys(changed, _source_cell(module, name))
 
     def _replace(self, module: str, name: str, rows: Rows) -> None:
         for old in self.rows_of(module, name):
