@@ -174,7 +174,7 @@ class Application:
     def _carry_out(
         self, act: Callable[[str, str, str], None], owner: str, module: str, name: str
     ) -> None:
-        self.decide(still_fenced=True)
+        self.decide(let_in=module)
         act(owner, module, name)
 
     def _land(
@@ -211,13 +211,13 @@ class Application:
         else:
             self.strays |= dict.fromkeys(cells, _source_cell(module, name))
 
-    def decide(self, *, still_fenced: bool = False) -> None:
+    def decide(self, *, let_in: str = "") -> None:
         """What landed behind a fence counts where the fence was given up, and where a request that
-        the gate let in still follows it. Where the owner changed either may be: what the new owner
+        the gate let in (to the module `let_in`) still follows it. Where the owner changed either may be: what the new owner
         has is true from then on."""
         for (module, name), (was, states, changed) in list(self._undecided.items()):
             owner, fence = self._state(module)
-            if fence and not still_fenced:
+            if fence and module != let_in:
                 continue
             del self._undecided[module, name]
             if owner == was:
