@@ -39,7 +39,7 @@ KILLS = int(os.environ.get("LYCEUM_MIGRATION_KILLS", "10"))
 KEYS = 60
 WORKERS = 2
 SETTINGS = Settings(
-    segments=3, page=20, batch=20, poll=0.2, look=0.4, discover=2.0, lease=4.0, settle=0.6,
+    segments=3, page=20, batch=20, poll=0.2, look=0.4, discover=2.0, lease=4.0, settle=3.0,
     gate_lease=0.3, longest_request=2.0, fence=30.0, max_lag_to_switch=10.0, units_per_second=1e6,
 )  # fmt: skip
 LONGEST_DELAY = 0.4
@@ -195,12 +195,12 @@ class Operator:
         await self._until_done(lambda: migration.complete(CONTENT.module), longest=0.5)
 
     async def _owner(self, command: Callable[[str], Awaitable[float | None]], module: str) -> None:
-        await self._put_right(module)
+        await self.put_right(module)
         pause = await command(module)
         if pause is not None:
             self._report.pauses.append(pause)
 
-    async def _put_right(self, module: str) -> None:
+    async def put_right(self, module: str) -> None:
         """What a request has done that was given up and landed in a store that was no longer the
         owner: it is told, or else it is a difference that nothing explains."""
         migration = self._stage.migration
@@ -257,8 +257,10 @@ async def test_workers_that_are_killed_lose_nothing(
     for seed in count():
         async with staged(backend, seed, SETTINGS, keys=KEYS) as stage:
             with working(backend, stage.split, stage.control) as workers:
+                operator = Operator(stage, workers, report, seed)
                 async with used(stage.application, seed):
-                    await Operator(stage, workers, report, seed).migrate()
+                    await operator.migrate()
+                await operator.put_right(PROGRESS.module)
                 # Nobody writes any more: the follower comes to be as the owner is.
                 found = await stage.migration.verify(PROGRESS.module)
                 assert (found.differences, found.moving) == ((), ())

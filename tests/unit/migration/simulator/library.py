@@ -174,7 +174,7 @@ class Application:
     def _carry_out(
         self, act: Callable[[str, str, str], None], owner: str, module: str, name: str
     ) -> None:
-        self.decide(still_fenced=True)
+        self.decide(let_in=module)
         act(owner, module, name)
 
     def _land(
@@ -193,7 +193,7 @@ class Application:
         )
         self._replace(module, name, states[-1])
         before = {table.table.name: dict(table.items) for table in self._world.tables.values()}
-        self._is_stray = owns != owner
+        self._is_stray = True
         act(owner, module, name)
         self._is_stray = False
         after = self.rows_of(module, name)
@@ -211,13 +211,13 @@ class Application:
         else:
             self.strays |= dict.fromkeys(cells, _source_cell(module, name))
 
-    def decide(self, *, still_fenced: bool = False) -> None:
+    def decide(self, *, let_in: str = "") -> None:
         """What landed behind a fence counts where the fence was given up, and where a request that
-        the gate let in still follows it. Where the owner changed either may be: what the new owner
+        the gate let in (to the module `let_in`) still follows it. Where the owner changed either may be: what the new owner
         has is true from then on."""
         for (module, name), (was, states, changed) in list(self._undecided.items()):
             owner, fence = self._state(module)
-            if fence and not still_fenced:
+            if fence and module != let_in:
                 continue
             del self._undecided[module, name]
             if owner == was:
@@ -228,8 +228,7 @@ class Application:
             if not matching:
                 self.violations.append(f"{owner} {module} {name}: has {found}, none of {states}")
             self._replace(module, name, (matching or states)[-1])
-            if not matching or matching[-1] is not states[-1]:
-                self.strays |= dict.fromkeys(changed, _source_cell(module, name))
+            self.strays |= dict.fromkeys(changed, _source_cell(module, name))
 
     def _replace(self, module: str, name: str, rows: Rows) -> None:
         for old in self.rows_of(module, name):

@@ -424,21 +424,21 @@ class Machine:
     async def _verify(self, migration: Migration, step: str, module: str) -> Verification:
         """Verify a module, and put right what writes that landed late have done, once they are told
         of: all of that, and nothing else."""
-        found = await migration.verify(module)
-        self._application.decide()
-        strays = set(self._application.strays.values())
-        others = [one for one in found.differences if one.source not in strays]
-        if others:
-            raise ViolationError(f"{step}: {list(map(str, others))}")
-        await self._forgive(migration)
-        untold = [one for one in found.differences if one.source not in self._told]
-        if untold and not self.outcome.resyncs:
-            raise ViolationError(f"{step}: nobody tells why {list(map(str, untold))}")
-        if found.differences:
-            found = await migration.verify(module, repair=True)
-            if found.differences:
-                raise ViolationError(f"{step}: not repaired: {list(map(str, found.differences))}")
-        return found
+        for _ in range(_ATTEMPTS):
+            found = await migration.verify(module)
+            self._application.decide()
+            strays = set(self._application.strays.values())
+            others = [one for one in found.differences if one.source not in strays]
+            if others:
+                raise ViolationError(f"{step}: {list(map(str, others))}")
+            await self._forgive(migration)
+            untold = [one for one in found.differences if one.source not in self._told]
+            if untold and not self.outcome.resyncs:
+                raise ViolationError(f"{step}: nobody tells why {list(map(str, untold))}")
+            if not found.differences:
+                return found
+            await migration.verify(module, repair=True)  # and more may land meanwhile
+        raise ViolationError(f"{step}: not repaired: {list(map(str, found.differences))}")
 
     async def _forgive(self, migration: Migration) -> None:
         """A person sees that what is in quarantine was written by a request that landed late."""
