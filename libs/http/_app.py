@@ -62,12 +62,13 @@ def create_app(
 ) -> web.Application:
     """An application with every rule that the three APIs share.
 
-    `routes`: every GET also answers HEAD. `openapi`: gives the contract as a plain value,
-    once, in a thread, when somebody asks for it. `problems`: the service's own exceptions. `breakers` and `pipelines` are shown by /readyz.
-    `request_timeout_seconds`: the longest that a client waits for its answer. `lifespan`: entered in order before the first request, left in
-    reverse after the last; when one fails to start, those before it are left again. `readiness`:
-    named checks, cheap and without input or output. `max_body_bytes`: a larger body is 413.
-    `metrics`: where requests are counted, if anywhere. `access_log`: which of them are logged.
+    `routes`: every GET also answers HEAD. `openapi`: gives the contract as a plain value, once, in
+    a thread, when somebody asks for it. `problems`: the service's own exceptions. `breakers` and
+    `pipelines` are shown by /readyz. `request_timeout_seconds`: the longest that a client waits for
+    its answer. `lifespan`: entered in order before the first request, left in reverse after the
+    last; when one fails to start, those before it are left again. `readiness`: named checks, cheap
+    and without input or output. `max_body_bytes`: a larger body is 413. `metrics`: where requests
+    are counted, if anywhere. `access_log`: which of them are logged.
     """
     app = web.Application(
         middlewares=[
