@@ -53,7 +53,7 @@ async def staged(
 ) -> AsyncIterator[Stage]:
     """Tables with what was there before, an operator and an application, which may reach them by a
     way of its own (`of_application`)."""
-    run = next(_runs)
+    run = f"OfStage{next(_runs)}"
     split = mapping(
         source=f"Lyceum{run}", course_catalog=f"CourseCatalog{run}",
         content_delivery=f"Content{run}", progress_tracking=f"Progress{run}",
