@@ -430,6 +430,8 @@ class Migration:
             if reasons:
                 raise RefusedError(*reasons)
             feed, follower = self._follower(view, module)
+            # What a killed worker holds is taken over now, and that is waited for, while no user is.
+            await self._pass(view, name)
             if not await self._quiet.observe():
                 await self._quiet.wait(self._tell)
             await self._sweep(name, follower, feed)
@@ -512,13 +514,7 @@ class Migration:
         async with asyncio.timeout(settings.fence):
             # Through the follower's stream too: what was written there should be nobody's, and is
             # told before it could become the owner's.
-            await together(
-                [
-                    barrier(self._context, self.control, stream, module.barrier)
-                    for stream in (self._source(view), self._back(view, module.name))
-                ],
-                at_once=2,
-            )
+            await self._pass(view, module.name, module.barrier)
         touched = await self.control.all_touched(module.verification)
         self._tell(f"requests wait; {len(touched)} touched items are compared", 0, 0)
         verifier = self._verifier(view, module.name)
@@ -532,6 +528,16 @@ class Migration:
             raise NotQuietError("an answer was lost or a worker vanished a short time ago")
         if await self.control.rows(QUARANTINE):
             raise AbortedError("a key went into quarantine")
+
+    async def _pass(self, view: View, name: str, number: int | None = None) -> None:
+        """A barrier through the source's stream and the module's own."""
+        await together(
+            [
+                barrier(self._context, self.control, stream, number)
+                for stream in (self._source(view), self._back(view, name))
+            ],
+            at_once=2,
+        )
 
     async def _compare_touched(
         self, view: View, name: str, feed: Stream, follower: Target | None
