@@ -86,7 +86,7 @@ class Terraform:
             "AWS_ACCESS_KEY_ID": "moto",
             "AWS_SECRET_ACCESS_KEY": "moto",
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Half of what they compute is collecting garbage, of which a run this short leaves little.
+            # A quarter of what they computed was collecting garbage, and a run this short leaves little.
             "GOGC": "1000",
             "GOMEMLIMIT": "1500MiB",
             "CHECKPOINT_DISABLE": "1",
