@@ -431,7 +431,7 @@ class Migration:
                 raise RefusedError(*reasons)
             feed, follower = self._follower(view, module)
             # What a killed worker holds is taken over now, and that is waited for, while no user is.
-            await self._pass(view, name)
+            await self._pass_barriers(view, name)
             if not await self._quiet.observe():
                 await self._quiet.wait(self._tell)
             await self._sweep(name, follower, feed)
@@ -514,7 +514,7 @@ class Migration:
         async with asyncio.timeout(settings.fence):
             # Through the follower's stream too: what was written there should be nobody's, and is
             # told before it could become the owner's.
-            await self._pass(view, module.name, module.barrier)
+            await self._pass_barriers(view, module.name, module.barrier)
         touched = await self.control.all_touched(module.verification)
         self._tell(f"requests wait; {len(touched)} touched items are compared", 0, 0)
         verifier = self._verifier(view, module.name)
@@ -529,7 +529,7 @@ class Migration:
         if await self.control.rows(QUARANTINE):
             raise AbortedError("a key went into quarantine")
 
-    async def _pass(self, view: View, name: str, number: int | None = None) -> None:
+    async def _pass_barriers(self, view: View, name: str, number: int | None = None) -> None:
         """A barrier through the source's stream and the module's own."""
         await together(
             [
