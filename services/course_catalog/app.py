@@ -28,6 +28,7 @@ from libs.service import common_parts, read_contract
 from libs.timestamps import Clock, utc_now
 from libs.tracing import Tracer
 from services.course_catalog.api.handlers import CATALOG, Catalog
+from services.course_catalog.api.pages import RenderedPages
 from services.course_catalog.api.routes import problems, routes
 from services.course_catalog.api.schemas import pack_summary, render_course, unpack_summary
 from services.course_catalog.config import SERVICE, Config
@@ -194,6 +195,9 @@ def _catalog(config: Config, parts: Dependencies, storage: Storage) -> Catalog:
     return Catalog(
         directory=directory,
         refresher=refresher,
+        pages=RenderedPages(
+            revision=lambda: directory.revision, max_bytes=config.rendered_pages_bytes
+        ),
         documents=documents,
         cursors=CursorCodec(config.cursor_secrets),
         wait_seconds=config.directory_wait_seconds,
@@ -209,6 +213,8 @@ def _report(metrics: Metrics, catalog: Catalog) -> None:
     metrics.gauge("DirectoryCourses", lambda: len(directory))
     metrics.observed_counter("DirectoryRefreshes", lambda: refresher.statistics().succeeded)
     metrics.observed_counter("DirectoryRefreshFailures", lambda: refresher.statistics().failed)
+    metrics.observed_counter("RenderedPageHits", lambda: catalog.pages.statistics().hits)
+    metrics.gauge("RenderedPagesBytes", lambda: catalog.pages.statistics().bytes, unit=Unit.BYTES)
     metrics.observed_counter("StaleAnswers", lambda: documents.statistics().stale_answers)
     metrics.gauge("LastKnownCourses", lambda: documents.statistics().entries)
     metrics.gauge("LastKnownBytes", lambda: documents.statistics().bytes, unit=Unit.BYTES)

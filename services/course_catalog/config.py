@@ -24,6 +24,7 @@ class Config(ServiceSettings):
     table: str
     refresh: RefreshPolicy
     directory_wait_seconds: float
+    rendered_pages_bytes: int
     last_known_bytes: int
     last_known_seconds: float
 
@@ -54,6 +55,9 @@ class Config(ServiceSettings):
         directory_wait_seconds = environment.number(
             "DIRECTORY_WAIT_SECONDS", minimum=0, maximum=20, default=2
         )
+        rendered_pages_bytes = environment.integer(
+            "RENDERED_PAGES_BYTES", minimum=0, maximum=1_073_741_824, default=4_194_304
+        )
         last_known_bytes = environment.integer(
             "LAST_KNOWN_BYTES", minimum=0, maximum=1_073_741_824, default=33_554_432
         )
@@ -67,6 +71,7 @@ class Config(ServiceSettings):
             table=table,
             refresh=refresh,
             directory_wait_seconds=directory_wait_seconds,
+            rendered_pages_bytes=rendered_pages_bytes,
             last_known_bytes=last_known_bytes,
             last_known_seconds=last_known_seconds,
         )

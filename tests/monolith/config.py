@@ -82,6 +82,7 @@ class Config(ServiceSettings):
                 table=catalog_table,
                 refresh=RefreshPolicy(interval=refresh_seconds),
                 directory_wait_seconds=2,
+                rendered_pages_bytes=4_194_304,
                 last_known_bytes=33_554_432,
                 last_known_seconds=3600,
             ),

@@ -25,6 +25,7 @@ from libs.http import (
 )
 from libs.idempotency import Idempotency
 from libs.logging import bind
+from services.course_catalog.api.pages import RenderedPage, RenderedPages
 from services.course_catalog.api.schemas import ListQuery, NoQuery, render_page
 from services.course_catalog.domain.authoring import Authoring
 from services.course_catalog.domain.course import Status
@@ -45,6 +46,7 @@ class Catalog:
 
     directory: Directory
     refresher: DirectoryRefresher
+    pages: RenderedPages
     documents: CourseDocuments
     cursors: CursorCodec
     wait_seconds: float
@@ -58,10 +60,32 @@ CATALOG = web.AppKey("catalog", Catalog)
 
 async def list_courses(request: web.Request) -> web.StreamResponse:
     """`GET /courses`: a page of the directory."""
-    query = parse_query(request, ListQuery)
-    if query.status is not Status.PUBLISHED:
-        require(request, WRITE)
     catalog = request.app[CATALOG]
+    # The query alone says what is shown, and was found good when the page was made.
+    asked = request.rel_url.raw_query_string
+    page = catalog.pages.get(asked)
+    if page is None:
+        page = await _rendered(request, catalog)
+        catalog.pages.keep(asked, page)
+    elif page.for_writers:
+        require(request, WRITE)
+    headers = _freshness(catalog.refresher)
+    if page.link is not None:
+        headers["Link"] = page.link
+    return json_response(
+        request,
+        page.body,
+        etag=page.etag,
+        cache_control="private, max-age=30",
+        headers=headers,
+    )
+
+
+async def _rendered(request: web.Request, catalog: Catalog) -> RenderedPage:
+    query = parse_query(request, ListQuery)
+    for_writers = query.status is not Status.PUBLISHED
+    if for_writers:
+        require(request, WRITE)
     binding = query.binding()
     after = None
     if query.cursor is not None:
@@ -69,20 +93,14 @@ async def list_courses(request: web.Request) -> web.StreamResponse:
     if not await catalog.refresher.wait_until_loaded(catalog.wait_seconds):
         raise unavailable("The catalog has not been loaded yet.")
     page = catalog.directory.page(query.query(), limit=query.limit, after=after)
-    headers = _freshness(catalog.refresher)
-    next_cursor = None
+    next_cursor = link = None
     if page.resume_after is not None:
         value, course_id = page.resume_after
         next_cursor = catalog.cursors.encode({"v": value, "id": course_id}, binding=binding)
-        headers["Link"] = f'<{_next_url(request, next_cursor)}>; rel="next"'
+        link = f'<{_next_url(request, next_cursor)}>; rel="next"'
     body = render_page(list(page.items), next_cursor)
-    return json_response(
-        request,
-        body,
-        etag=f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"',
-        cache_control="private, max-age=30",
-        headers=headers,
-    )
+    etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    return RenderedPage(body, etag, link, for_writers)
 
 
 async def get_course(request: web.Request) -> web.StreamResponse:

@@ -117,10 +117,16 @@ class Directory:
         self._retired: set[int] = set()
         self._shelves: dict[str, _Shelf] = {}
         self._compact_at = compact_at
+        self._revision = 0
         self._index = WordIndex(few=few, common=common, large=8 * compact_at)
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    @property
+    def revision(self) -> int:
+        """Another number after each change of what a page could show."""
+        return self._revision
 
     def status(self, course_id: str) -> Status | None:
         """The status of a known course, None for one that is not known."""
@@ -250,6 +256,7 @@ class Directory:
         return entry
 
     def _add(self, summary: Summary) -> None:
+        self._revision += 1
         entry = _entry_of(summary, self._pack(summary))
         if self._free:
             slot = self._free.pop()
@@ -266,6 +273,7 @@ class Directory:
         self._index.add(slot, _searched_words(summary))
 
     def _remove(self, slot: int) -> None:
+        self._revision += 1
         entry = self._entry(slot)
         for facet in entry.facets:
             shelf = self._shelves[facet]

@@ -118,6 +118,24 @@ async def test_readers_see_published_courses_only() -> None:
         assert body_of(await running.get("/courses/crs-7"))["status"] == "archived"
 
 
+async def test_a_page_that_an_author_has_seen_is_still_refused_to_readers() -> None:
+    async with running_catalog(courses=[*COURSES, draft(6)]) as running:
+        assert await ids(running, "status=draft", groups=["authors"]) == ["crs-6"]
+        assert await ids(running, "status=draft", groups=["authors"]) == ["crs-6"]
+        assert (await running.get("/courses?status=draft"))[0] == 403
+
+
+async def test_a_page_asked_again_is_the_same_to_the_byte_but_for_its_age() -> None:
+    async with running_catalog(courses=COURSES) as running:
+        status, headers, body = await running.get("/courses?limit=2")
+        running.seconds += 7
+        again, later, same = await running.get("/courses?limit=2")
+    assert (again, same) == (status, body)
+    assert later["Age"] == "7"
+    for name in ("ETag", "Link", "Cache-Control", "Vary", "Content-Length"):
+        assert later[name] == headers[name]
+
+
 async def test_a_draft_and_a_course_that_never_was_look_the_same() -> None:
     async with running_catalog(courses=[draft(6)]) as running:
         hidden = body_of(await running.get("/courses/crs-6"))

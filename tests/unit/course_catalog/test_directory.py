@@ -128,6 +128,23 @@ def test_a_tombstone_removes_and_an_unknown_one_is_no_news() -> None:
     assert found(directory, Query(status=Status.DRAFT)) == []
 
 
+def test_every_change_of_what_could_be_shown_is_another_revision() -> None:
+    courses = [draft(n) for n in range(3)]
+    directory = directory_of(courses)
+    tombstone = courses[0].deleted(now=instant(9))
+    loaded = directory.revision
+    directory.apply(tombstone)
+    deleted = directory.revision
+    directory.retain({"crs-1"})
+    retained = directory.revision
+    assert len({loaded, deleted, retained}) == 3
+    directory.apply(tombstone)
+    directory.retain({"crs-1"})
+    for _ in directory.settle():
+        pass
+    assert directory.revision == retained
+
+
 def test_only_what_is_listed_is_retained() -> None:
     directory = directory_of(SAMPLES)
     assert directory.retain({"crs-2", "crs-5"}) == 3
@@ -248,7 +265,9 @@ def test_the_directory_answers_like_the_model(
             assert found(directory, asked[0], limit=7) == model(known, asked[0])
             continue
         news = change.id not in known or change.version > known[change.id].version
+        before = directory.revision
         assert directory.apply(change) == news
+        assert (directory.revision != before) == news
         if news:
             known[change.id] = change
     for query in asked:

@@ -46,6 +46,7 @@ def test_what_is_required_is_enough() -> None:
         ("CATALOG_DIRECTORY_REFRESH_SECONDS", "0"),
         ("CATALOG_DIRECTORY_RELOAD_SECONDS", "700000"),
         ("CATALOG_LAST_KNOWN_BYTES", "-1"),
+        ("CATALOG_RENDERED_PAGES_BYTES", "-1"),
         ("CATALOG_TRACING_RATE", "1.1"),
         ("CATALOG_LOG_LEVEL", "LOUD"),
         ("AWS_DEFAULT_REGION", "here"),
