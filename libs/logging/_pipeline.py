@@ -26,7 +26,9 @@ _LEVEL_NAMES = {
     level: logging.getLevelName(level).lower()
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 }
-_OWN_FIELDS = ("timestamp", "level", "event", "service", "version", "logger", "exception")
+_OWN_FIELDS = frozenset(
+    ("timestamp", "level", "event", "service", "version", "logger", "exception")
+)
 # C0 and C1 controls, line and paragraph separators, and what turns the direction of writing: a
 # terminal obeys them, so a value could forge lines or hide what follows it.
 _TERMINAL_CONTROL = re.compile(
@@ -138,18 +140,18 @@ def _head(settings: Settings, level: str) -> dict[str, object]:
 def _finished(
     settings: Settings, level: int, event: object, values: Mapping[str, object], logger: str | None
 ) -> Mapping[str, object]:
-    own = dict(values)
-    error = active_exception(own.pop("exc_info", None))
+    error = active_exception(values.get("exc_info"))
     # In the order of what to keep when an event is too large and its end is cut.
     entry: EventDict = {"event": event}
     if logger is not None:
         entry["logger"] = logger
     for name, value in bound().items():
-        entry[_free(name)] = value
+        entry[name if name not in _OWN_FIELDS else _free(name)] = value
     if error is not None:
         entry["exception"] = structured(error)
-    for name, value in own.items():
-        entry[_free(name)] = value
+    for name, value in values.items():
+        if name != "exc_info":
+            entry[name if name not in _OWN_FIELDS else _free(name)] = value
     name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
     return {**_head(settings, name), **redact_event(None, "", entry)}
 

@@ -29,7 +29,7 @@ _SECRET_PARTS = (
     "credential",
     "signature",
 )
-_MAX_NAME = 64
+SHORT_NAME = 64
 _SEPARATORS = re.compile(r"[\s_.:-]+")
 
 _KEYWORD = (
@@ -54,8 +54,8 @@ _SUSPECT = re.compile(
     re.IGNORECASE,
 )
 # No text of these alone holds any of the above: request ids, trace ids, and most subjects.
-_PLAIN = re.compile(r"[0-9a-f-]*")
-_MAX_REMEMBERED = 64
+is_plain = re.compile(r"[0-9a-f-]*").fullmatch
+SHORT_TEXT = 64
 _URL = re.compile(r"""https?://[^\s"'<>\\]+""", re.IGNORECASE)
 _PRESIGNED = re.compile(r"x-amz-|[?&](?:signature|awsaccesskeyid)=", re.IGNORECASE)
 _USER_INFO = re.compile(r"""(://)[^/\s@?#"']+@""")
@@ -90,13 +90,14 @@ def is_secret_name(name: str) -> bool:
 
 def field_name(name: str) -> tuple[str, bool]:
     """The name as it may be shown, bounded, and whether what it names is a secret."""
-    if len(name) > _MAX_NAME:
-        return redact_text(name[:_MAX_NAME]) + "...", _names_secret(name)
-    return _short_field_name(name)
+    if len(name) > SHORT_NAME:
+        return redact_text(name[:SHORT_NAME]) + "...", _names_secret(name)
+    return short_field_name(name)
 
 
 @lru_cache(maxsize=2048)
-def _short_field_name(name: str) -> tuple[str, bool]:
+def short_field_name(name: str) -> tuple[str, bool]:
+    """`field_name` of one that has at most `SHORT_NAME` characters."""
     return redact_text(name), _names_secret(name)
 
 
@@ -107,16 +108,17 @@ def _names_secret(name: str) -> bool:
 
 def redact_text(text: str) -> str:
     """The text with tokens, credentials, cookies, pre-signed URLs and private keys taken out."""
-    if _PLAIN.fullmatch(text):
+    if is_plain(text):
         return text
-    if len(text) <= _MAX_REMEMBERED:
-        return _redacted_short(text)
+    if len(text) <= SHORT_TEXT:
+        return redact_short_text(text)
     return _redacted(text)
 
 
 @lru_cache(maxsize=1_024)
-def _redacted_short(text: str) -> str:
-    """Routes, methods, events and subjects come again and again."""
+def redact_short_text(text: str) -> str:
+    """`redact_text` of at most `SHORT_TEXT` characters that are not plain: routes, methods, events
+    and subjects come again and again."""
     return _redacted(text)
 
 

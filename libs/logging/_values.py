@@ -14,7 +14,16 @@ from uuid import UUID
 
 from structlog.typing import EventDict, WrappedLogger
 
-from libs.logging._redaction import REDACTED, field_name, redact_text
+from libs.logging._redaction import (
+    REDACTED,
+    SHORT_NAME,
+    SHORT_TEXT,
+    field_name,
+    is_plain,
+    redact_short_text,
+    redact_text,
+    short_field_name,
+)
 from libs.timestamps import format_timestamp
 
 JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
@@ -67,7 +76,9 @@ class _Conversion:
             kind, of_key = type(value), type(key)
             if of_key is not str:
                 key = str.__str__(key) if isinstance(key, str) else _printed(key)
-            name, secret = field_name(key)
+            # What nearly every name and text is, without a call between: a line is written for
+            # each request.
+            name, secret = short_field_name(key) if len(key) <= SHORT_NAME else field_name(key)
             self._characters -= len(name)
             if secret and value is not None and not isinstance(value, bool):
                 plain[name] = REDACTED
@@ -94,6 +105,9 @@ class _Conversion:
 
     def text(self, text: str) -> str:
         length = len(text)
+        if length <= SHORT_TEXT and length <= self._characters:
+            self._characters -= length
+            return text if is_plain(text) else redact_short_text(text)
         if length > _MAX_TEXT or length > self._characters:
             limit = max(0, min(_MAX_TEXT, self._characters))
             text = f"{text[:limit]}... ({length - limit} more characters)"
