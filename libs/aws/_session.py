@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 # Whose clients are made here, and by the SDK's providers of credentials. The endpoints of another are
 # found by the rules that it brings, as for a service that is newer than the SDK.
+_MODEL = "service-2"
 _SERVICES = frozenset({"dynamodb", "s3", "sqs", "sso", "sso-oidc", "sts"})
 
 
@@ -28,18 +29,34 @@ def new_session(region: str) -> aioboto3.Session:
 
 class DataFileLoader(JSONFileLoader):
     """As botocore's, with plain dicts in the place of OrderedDicts, which keep the order too and take a
-    third of the time; and of the endpoints of all 400 services those of the few."""
+    third of the time; of the endpoints of all 400 services those of the few; and of the
+    operations and shapes of a service all but the prose, half of the whole, which no client reads."""
 
     def load_file(self, file_path: str) -> Any:
         """What is in the file, which is named without `.json` or `.json.gz`; None if there is none."""
         document = _read(Path(f"{file_path}.json"), Path(f"{file_path}.json.gz"))
-        if Path(file_path).name == "endpoints" and document is not None:
+        if document is None:
+            return None
+        if Path(file_path).name == _MODEL:
+            # Of the parameters of a client, which stand beside these, botocore wants the prose.
+            _drop_prose(document["operations"])
+            _drop_prose(document["shapes"])
+        if Path(file_path).name == "endpoints":
             for partition in document["partitions"]:
                 services = partition["services"]
                 partition["services"] = {
                     name: services[name] for name in services if name in _SERVICES
                 }
         return document
+
+
+def _drop_prose(part: Any) -> None:
+    if isinstance(part, dict):
+        # A shape's member may well have that name: what it says of it is a dict.
+        if isinstance(part.get("documentation"), str):
+            del part["documentation"]
+        for inner in part.values():
+            _drop_prose(inner)
 
 
 def _read(plain: Path, compressed: Path) -> Any:

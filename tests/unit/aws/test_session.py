@@ -27,12 +27,26 @@ FILES = sorted(
 
 
 def test_every_data_file_reads_as_botocores_own_loader_reads_it() -> None:
-    """In the same order too, which for some members has a meaning."""
+    """In the same order too, which for some members has a meaning; of models without the prose."""
     assert len(FILES) > 20
     for file in FILES:
         if Path(file).name != "endpoints":
             ours, theirs = (kind().load_file(file) for kind in (DataFileLoader, JSONFileLoader))
+            if Path(file).name == "service-2":
+                for part in ("operations", "shapes"):
+                    assert '"documentation": "' not in json.dumps(ours[part])
+                    theirs[part] = without_prose(theirs[part])
             assert json.dumps(ours) == json.dumps(theirs), file
+
+
+def without_prose(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: without_prose(inner)
+            for name, inner in value.items()
+            if name != "documentation" or not isinstance(inner, str)
+        }
+    return [without_prose(inner) for inner in value] if isinstance(value, list) else value
 
 
 def test_a_file_that_is_not_there_is_none() -> None:
