@@ -88,9 +88,9 @@ def section(soak: Soak, *, picture: str | None = None) -> str:
     share = statistics.fmean(sample.cpu_share for sample in soak.samples)
     minutes = soak.samples[-1].at / 60
     said = (
-        f"{minutes:.3g} minutes at {soak.rate:,.0f} requests a second, {soak.rate / soak.capacity:.0%}"
-        f" of the {soak.capacity:,.0f} that one process answers (it then has {soak.capacity_share:.0%}"
-        f" of its core, and {share:.0%} during the soak): {soak.requests:,} requests."
+        f"{minutes:.3g} minutes at {soak.rate:,.0f} requests a second, {soak.requests:,} in all, which"
+        f" took {share:.0%} of its core; when nothing waits for it, one process answers"
+        f" {soak.capacity:,.0f} a second with {soak.capacity_share:.0%} of its core."
     )
     found = table(
         ("what", "mean", "change over the run", "95 %", "flat up to", ""),
@@ -134,7 +134,7 @@ def plot(soak: Soak) -> str:
     descriptors = line("open", [float(sample.descriptors) for sample in samples])
     late = line("since the request was due", [sample.p99_milliseconds for sample in samples])
     return draw(
-        f"{soak.service} at {soak.rate / soak.capacity:.0%} of what one process answers",
+        f"{soak.service}, {soak.rate:,.0f} requests a second",
         [
             Panel("Memory, MiB", "minutes", [resident, unique], logarithmic=False),
             Panel("File descriptors", "minutes", [descriptors], logarithmic=False),

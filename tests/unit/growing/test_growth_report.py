@@ -144,7 +144,7 @@ def test_a_soak_is_flat_or_names_what_is_not() -> None:
     assert {one.verdict.value for one in soaked.drifts(soak()).values()} == {"flat"}
     text = soaked.section(soak(), picture="soak.svg")
     assert text.startswith("![course_catalog](soak.svg)")
-    assert "10 minutes at 700 requests a second, 70% of the 1,000 that one process" in text
+    assert "10 minutes at 700 requests a second, 420,000 in all, which took " in text
     assert "| file descriptors | 40.00 | +0.00 | +0.00 to +0.00 | +1.00 | flat |" in text
     assert "leaves 0 bytes behind at most" in text
     leaking = soaked.drifts(soak(leaks=0.1))
