@@ -400,6 +400,9 @@ class Machine:
                 self.outcome.resyncs += 1
                 await migration.resync()
                 await migration.copied()
+            elif progress.phase in ("REPLICATING", "COPYING"):
+                # The wait for a resync's copy was refused, or died with its operator.
+                await migration.copied()
 
     async def _carry_out(self, migration: Migration, step: str) -> None:
         command, _, module = step.partition(" ")
