@@ -156,7 +156,7 @@ class Control:
         item = await self._context.patience.answer(
             lambda: database.get(self._table, self._cell(key))
         )
-        return None if item is None else _row(item, self._sort)
+        return None if item is None else self._row(item)
 
     async def rows(self, prefix: str) -> list[Row]:
         """All rows whose key begins so, in order."""

@@ -217,6 +217,13 @@ class SplitMapping:
         self.rules = tuple(rules)
         self.nobody = tuple(nobody)
         self.stays = tuple(stays)
+        self._claims: tuple[Rule | Nobody, ...] = (*self.rules, *self.nobody)
+        self._parts: dict[str, list[tuple[Rule, Part]]] = {}
+        """Of each target's table, in the order in which a cell is compared with them."""
+        for rule in self.rules:
+            self._parts.setdefault(rule.target.table.name, []).extend(
+                (rule, part) for part in rule.parts
+            )
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -240,10 +247,9 @@ class SplitMapping:
         cell = self.source.cell(item)
         if cell.partition.startswith(RESERVED):
             return Placed(None, {})
-        claims: tuple[Rule | Nobody, ...] = (*self.rules, *self.nobody)
         found = [
             (claim, fields)
-            for claim in claims
+            for claim in self._claims
             if (fields := _claimed(claim, cell, item)) is not None
         ]
         if not found:
@@ -262,22 +268,19 @@ class SplitMapping:
 
     def origin(self, cell: Cell) -> Origin | Stays | None:
         """What a cell of a target is of; None where no rule and nothing that stays is like it."""
-        for rule in self.rules:
-            if rule.target.table.name != cell.table:
+        for rule, part in self._parts.get(cell.table, ()):
+            fields = _read(part.partition, part.sort, cell)
+            if fields is None:
                 continue
-            for part in rule.parts:
-                fields = _read(part.partition, part.sort, cell)
-                if fields is None:
-                    continue
-                try:
-                    back = {
-                        name: _back(rule, name, value)
-                        for name, value in fields.items()
-                        if name in rule.fields
-                    }
-                    return Origin(rule, part, _cell(self.source, rule, back))
-                except (PatternError, KeyError):
-                    continue
+            try:
+                back = {
+                    name: _back(rule, name, value)
+                    for name, value in fields.items()
+                    if name in rule.fields
+                }
+                return Origin(rule, part, _cell(self.source, rule, back))
+            except (PatternError, KeyError):
+                continue
         for stays in self.stays:
             if (
                 stays.target.table.name == cell.table

@@ -138,24 +138,36 @@ class Scenario:
 
 
 def scenario(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """The scenario of a seed.
+
+    Seeds differ in all that mistakes need, which is not the same for each: a few kinds of traps that
+    come again and again, or one of many; few items that are often written, or many; and from some
+    moment on nothing is written, so that what is wrong by then stays wrong, and is seen.
+    """
     chance = random.Random(f"scenario {seed}")
+    kinds = chance.sample(TRAPS, chance.choice((1, 3, len(TRAPS))))
     traps = sorted(
         (
             Trap(
                 round(chance.uniform(0.2, _TRAPS_WITHIN), 2),
-                chance.choice(TRAPS),
+                chance.choice(kinds),
                 chance.randrange(60),
             )
             for _ in range(chance.randrange(12))
         ),
         key=lambda trap: trap.at,
     )
+    story = chance.choice(STORIES)
+    calm_from = chance.uniform(3.0, _TRAPS_WITHIN)
+    if "silence" in story:
+        calm_from *= 3600.0  # within it: a resync has something to do
     return Scenario(
         seed,
-        chance.choice(STORIES),
+        story,
         tuple(traps),
         workers=chance.choice((1, 2, 3)),
+        names=chance.choice((3, 6, 20)),
+        calm_from=chance.choice((calm_from, calm_from, float("inf"))),
         latest=_QUICK_LATEST,
     )
 
@@ -387,6 +399,9 @@ class Machine:
             if progress.phase == "POSITION_LOST" or any(m.lost for m in progress.modules):
                 self.outcome.resyncs += 1
                 await migration.resync()
+                await migration.copied()
+            elif progress.phase in ("REPLICATING", "COPYING"):
+                # The wait for a resync's copy was refused, or died with its operator.
                 await migration.copied()
 
     async def _carry_out(self, migration: Migration, step: str) -> None:

@@ -11,7 +11,7 @@ from tests.unit.migration.simulator.seeds import chunks, play_seeds
 @pytest.mark.parametrize("seeds", chunks(1), ids=str)
 def test_every_odd_seed_loses_nothing(seeds: range) -> None:
     total = play_seeds(seeds)
-    if len(seeds) >= 20:
+    if len(seeds) >= 50:
         assert total.sprung == set(TRAPS)
         assert total.deaths
         assert total.resyncs
