@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, Response
 
 CHROMIUM = shutil.which("chromium")
@@ -67,6 +68,15 @@ def until(page: Page, condition: str) -> None:
     page.evaluate(
         f"async () => {{ while (!({condition})) await new Promise(requestAnimationFrame); }}"
     )
+
+
+def serious_findings(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe-core finds that keeps somebody out: the rule, and the elements that break it."""
+    return [
+        (one["id"], [node["html"][:200] for node in one["nodes"]])
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 def body_of(request: Request) -> dict[str, object]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
+from tests.browser import many_courses
+from tests.browser.browser import serious_findings
+from tests.browser.browser import until as until_shown
 from tests.browser.conftest import NewTab
+from tests.browser.many_courses import RARE_EVERY, RARE_LANGUAGE
 from tests.browser.scenes import SCENES, board, catalog, video
 from tests.system.exchange import ask
-from tests.system.platform_process import RunningPlatform
+from tests.system.platform_process import RunningPlatform, until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -36,16 +37,13 @@ def test_axe_finds_nothing_serious(
     tab = new_tab(scene.path, user=scene.user, color_scheme=theme, viewport=viewport)
     page = tab.page
     scene.shown(page)
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (one["id"], [node["html"][:200] for node in one["nodes"]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_findings(page) == []
     # Nothing is beyond the edge of the window: what is wide scrolls by itself.
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= viewport["width"]
+    if viewport is WIDE:
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     if name == "failure":
         tab.complaints.clear()
 
@@ -106,40 +104,33 @@ def test_text_of_twice_the_size_is_readable(new_tab: NewTab) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
-def test_five_thousand_courses(new_tab: NewTab) -> None:
-    """The services' own answers of that many are tested elsewhere; here it is what the page does."""
-    tab = new_tab("/traces")
+def test_five_thousand_courses(platform: RunningPlatform, new_tab: NewTab) -> None:
+    """Kept in the catalog's table, read by the catalog, shown page by page."""
+    many_courses.keep(platform, COURSES)
+    until(lambda: known(platform) == COURSES, "the catalog knows all courses")
+    tab = new_tab("/?level=advanced&tag=many&sort=title")
     page = tab.page
-
-    def summary(number: int) -> dict[str, Any]:
-        return {
-            "id": f"c{number}",
-            "slug": f"c{number}",
-            "title": f"Course {number} of many",
-            "shortDescription": "One of many.",
-            "language": "en",
-            "level": "beginner",
-            "tags": ["many"],
-            "instructors": [],
-            "status": "published",
-        }
-
-    def courses(route: Route) -> None:
-        query = parse_qs(urlsplit(route.request.url).query)
-        begin, limit = int(query.get("cursor", ["0"])[0]), int(query["limit"][0])
-        words = query.get("q", [""])[0]
-        all_of_them = [n for n in range(COURSES) if words in f"Course {n} of many"]
-        page_of = all_of_them[begin : begin + limit]
-        more = begin + limit < len(all_of_them)
-        body = {
-            "items": [summary(n) for n in page_of],
-            "nextCursor": str(begin + limit) if more else None,
-        }
-        route.fulfill(status=200, content_type="application/json", body=json.dumps(body))
-
-    page.route("**/courses?*", courses)
-    page.goto("/")
     catalog(page)
+    page.evaluate(SHIFTS)
+    more = page.get_by_role("button", name="Show more courses")
+    expect(more).to_be_enabled()
+    begun = page.evaluate("window.shifts_")
+    assert begun < 0.1
+    more.click()
+    expect(page.locator(".courses li")).to_have_count(96)
+    assert page.evaluate("window.shifts_") - begun < 0.1
+
+    page.get_by_label("Language").select_option(RARE_LANGUAGE)
+    expect(page.get_by_text("48 courses, and there are more")).to_be_visible()
+    more.click()
+    expect(page.get_by_text(f"{COURSES // RARE_EVERY} courses", exact=True)).to_be_visible()
+    page.get_by_label("Language").select_option("")
+    page.get_by_label("Search in titles").fill(f"{COURSES - 1}")
+    expect(page.locator(".courses li h2")).to_have_text([f"Course {COURSES - 1} of many"])
+    page.get_by_label("Search in titles").fill("")
+    expect(page.get_by_text("48 courses, and there are more")).to_be_visible()
+
+    asked = len(tab.asked("GET", "/courses"))
     page.evaluate(
         """async () => {
           const more = [...document.querySelectorAll('button')].find((one) => one.textContent.startsWith('Show more'));
@@ -151,8 +142,26 @@ def test_five_thousand_courses(new_tab: NewTab) -> None:
     )
     expect(page.locator(".courses li")).to_have_count(COURSES)
     expect(page.get_by_text(f"{COURSES} courses", exact=True)).to_be_visible()
-    page.get_by_label("Search in titles").fill("Course 4999 of")
-    expect(page.locator(".courses li")).to_have_count(1)
+    # All of them came from the service by the gateway, none twice.
+    assert len(tab.asked("GET", "/courses")) - asked == -(-COURSES // 48) - 1
+    shown = page.eval_on_selector_all(
+        ".courses li", "(all) => all.map((one) => one.dataset.course)"
+    )
+    assert len(set(shown)) == COURSES
+    # Keeping so many answers for offline holds up nothing.
+    page.get_by_label("Level").select_option("beginner")
+    until_shown(page, "document.querySelectorAll('.courses li').length < 48")
+
+
+def known(platform: RunningPlatform) -> int:
+    """How many of the many the catalog has in its directory, which takes news in by and by."""
+    count, cursor = 0, ""
+    while True:
+        found = platform.request(f"/courses?tag=many&sort=title&limit=100{cursor}").json
+        count += len(found["items"])
+        if found["nextCursor"] is None:
+            return count
+        cursor = f"&cursor={quote(found['nextCursor'])}"
 
 
 def test_an_outline_of_five_hundred_items(platform: RunningPlatform, new_tab: NewTab) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.browser import Watched, until
+from tests.browser.browser import Watched, serious_findings, until
 from tests.browser.conftest import NewTab
 from tests.system.platform_process import ROOT, RunningPlatform
 
@@ -113,6 +113,7 @@ def test_an_upload_is_paused_and_goes_on(new_tab: NewTab, film: Path) -> None:
     until(page, "document.querySelector('[data-upload] progress')?.value >= 10 * 2**20")
     page.get_by_role("button", name="Pause").click()
     state(page, "Paused at 89 %")
+    assert serious_findings(page) == []
     page.get_by_role("button", name="Go on").click()
     state(page, "Ready")
 
@@ -154,6 +155,7 @@ def test_two_authors_meet(platform: RunningPlatform, new_tab: NewTab) -> None:
     second.page.get_by_role("button", name="Save").click()
     alert = second.page.get_by_role("alert")
     expect(alert).to_contain_text("You and another author have changed the same")
+    assert serious_findings(second.page) == []
     # Only what both have changed is asked; the rest is there already.
     assert alert.locator("legend").all_inner_texts() == ["Title"]
     expect(alert).to_contain_text("Theirs: By the first")

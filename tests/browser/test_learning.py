@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +14,11 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.browser import Watched, body_of, texts, until
 from tests.browser.conftest import NewTab
+from tests.browser.short_lived import short_lived
 from tests.contract.consumers.pact import load
+from tests.system.exchange import ask
 from tests.system.platform_process import ROOT, RunningPlatform
+from tests.system.platform_process import until as until_ends
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -145,44 +148,49 @@ RECORD_FRAMES = f"""() => {{
 }}"""
 
 
-def test_playback_goes_on_over_a_fresh_url(new_tab: NewTab) -> None:
-    """The URL in use nears its end; then the old one is dead, and nobody notices."""
+@pytest.fixture(scope="module")
+def dying(platform: RunningPlatform) -> Iterator[str]:
+    """Content delivery whose URLs live for seconds."""
+    with short_lived(platform) as url:
+        yield url
+
+
+def refused_as_expired(url: str) -> bool:
+    """Whether S3 itself says that this URL has died."""
+    answer = ask(url)
+    return answer.status == 403 and b"Request has expired" in answer.body
+
+
+def test_playback_goes_on_over_a_fresh_url(
+    platform: RunningPlatform, new_tab: NewTab, dying: str
+) -> None:
+    """The URL in use nears its end, and then it is dead; nobody notices."""
     tab = new_tab()
     page = tab.page
-    asked: list[str] = []
-    dead: set[str] = set()
+    given: list[str] = []
 
-    def content(route: Route) -> None:
-        # The service gives the same URL to who asks again soon; this one is as good and another.
-        variant = "" if not asked else "?disposition=attachment"
-        answer = route.fetch(url=route.request.url + variant)
-        document = answer.json()
-        asked.append(document["url"])
-        if len(asked) == 1:
-            soon = datetime.now(UTC) + timedelta(seconds=2)
-            document["refreshAfter"] = soon.isoformat()
-        route.fulfill(response=answer, body=json.dumps(document))
-
-    def store(route: Route) -> None:
-        if route.request.url in dead:
-            route.fulfill(status=403, body="Request has expired")
-        else:
+    def the_first_is_short(route: Route) -> None:
+        if given:
             route.continue_()
+            return
+        answer = route.fetch(url=route.request.url.replace(platform.gateway, dying))
+        given.append(answer.json()["url"])
+        route.fulfill(response=answer)
 
-    page.route("**/content/tides-1-1", content)
-    page.route("**/content/tides-1-1/original?*", store)
+    page.route("**/content/tides-1-1", the_first_is_short)
     page.goto("/?course=tides&item=tides-1-1")
     play(page)
     page.evaluate(f"{VIDEO}.currentTime = 3")
     until(page, f"!{VIDEO}.seeking && {VIDEO}.currentTime > 3.1")
     page.evaluate(RECORD_FRAMES)
-    first = page.evaluate(f"{VIDEO}.src")
+    (first,) = given
     until(page, f"{VIDEO}.src !== {json.dumps(first)}")
-    dead.add(asked[0])
+    until_ends(lambda: refused_as_expired(first), "S3 refuses the first URL")
+    # It is dead by now: what is asked for further on is asked of a fresh one.
     moved_at = page.evaluate(f"{VIDEO}.currentTime")
     until(page, f"{VIDEO}.currentTime > {moved_at} + 1.5")
-    assert asked == [first, page.evaluate(f"{VIDEO}.src")]
-    assert page.locator("video").count() == 1
+    assert not refused_as_expired(page.evaluate(f"{VIDEO}.src"))
+    assert page.locator("video:not([data-role])").count() == 1
 
     frames = page.evaluate("window.frames_")
     assert not any(paused for _, _, paused in frames)
@@ -194,22 +202,31 @@ def test_playback_goes_on_over_a_fresh_url(new_tab: NewTab) -> None:
     assert min(shifts) > -0.5
 
 
-def test_a_dead_url_is_replaced_where_the_video_stands(new_tab: NewTab) -> None:
+def test_a_dead_url_is_replaced_where_the_video_stands(
+    platform: RunningPlatform, new_tab: NewTab, dying: str
+) -> None:
+    """The machine slept while the URL died: S3's own refusal is recovered from."""
     tab = new_tab()
     page = tab.page
-    refused: list[str] = []
+    page.goto("/")
+    given: list[str] = []
 
-    def store(route: Route) -> None:
-        if not refused:
-            refused.append(route.request.url)
-            route.fulfill(status=403, body="Request has expired")
-        else:
+    def expired(route: Route) -> None:
+        if given:
             route.continue_()
+            return
+        # Given in time, and shown to the page when it is too late, as to one that slept.
+        answer = route.fetch(url=route.request.url.replace(platform.gateway, dying))
+        given.append(answer.json()["url"])
+        until_ends(lambda: refused_as_expired(given[0]), "S3 refuses the URL")
+        route.fulfill(response=answer)
 
-    page.route("**/content/tides-1-1/original?*", store)
+    page.route("**/content/tides-1-1", expired)
     page.goto("/?course=tides&item=tides-1-1")
     until(page, f"{VIDEO}?.readyState >= 3")
-    assert len(tab.asked("GET", "/content/tides-1-1")) >= 2
+    assert page.evaluate(f"{VIDEO}.src") not in given
+    refusals = [answer for answer in tab.responses if answer.url == given[0]]
+    assert {answer.status for answer in refusals} == {403}
     # The refusal is the browser's to complain of, and nothing else is.
     assert {re.sub(r"\d+", "", text) for text in tab.complaints} == {
         "Failed to load resource: the server responded with a status of  (Forbidden)"

@@ -8,6 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.browser import serious_findings
 from tests.browser.conftest import NewTab
 from tests.system.exchange import ask
 from tests.system.platform_process import RunningPlatform
@@ -130,6 +131,7 @@ def test_a_breaker_is_seen_open_and_closed_again(
     unread = {request(platform, f"/courses/unread-{n}", fresh(300 + n)) for n in range(8)}
     assert unread == {503}
     expect(state).to_have_text("open")
+    assert serious_findings(page) == []
 
     # It is answered for as long as it lasts, from memory, and says since when.
     assert request(platform, "/courses", fresh(31)) == 200

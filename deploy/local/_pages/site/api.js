@@ -97,7 +97,7 @@ export class Api {
   async keeping(name, make) {
     try {
       const body = await make();
-      await this.#kept.put(name, body);
+      this.#kept.put(name, body);
       return { body, isKept: false };
     } catch (error) {
       const body = error instanceof Unreachable ? await this.#kept.get(name) : null;

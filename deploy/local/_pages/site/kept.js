@@ -9,13 +9,21 @@ const MOST = 60;
 /** Answers by their path, of one user: they do not all see the same. */
 export class Kept {
   #name;
+  #last = Promise.resolve();
 
   constructor(user) {
     this.#name = `lyceum.kept ${user}`;
   }
 
-  /** Never fails: what can not be kept is asked for again. */
-  async put(path, body) {
+  /**
+   * Keeps it sometime, one after the other, and never fails: what can not be kept is asked for again.
+   * Nobody waits for it: a browser's storage may take its time, and what it keeps is shown already.
+   */
+  put(path, body) {
+    this.#last = this.#last.then(() => this.#put(path, body));
+  }
+
+  async #put(path, body) {
     try {
       const cache = await caches.open(this.#name);
       await cache.delete(path);
