@@ -61,6 +61,9 @@ class Settings:
     most_unread: float = 72_000.0
     """A shard whose beginning was not read for so long (20 h) counts as lost: after 24 h records go
     in silence."""
+    clock_skew: float = 3_600.0
+    """The clocks of who migrates and of DynamoDB are not further apart: what is so much older than an
+    epoch is left to its backfill (docs/adr/0149)."""
     max_lag: float = 60.0
     """The copy waits while replication is further behind."""
     units_per_second: float = 1_000.0

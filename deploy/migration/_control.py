@@ -75,8 +75,9 @@ class Row:
 class Run:
     """The migration as a whole. `lost` names the table whose stream was trimmed.
 
-    `items` and `bytes` are what the plan found in the source; `copying_since` is a time of day. What `throttle` said takes the place of
-    the settings where it is not 0: units a second that the copy takes of the source and of each
+    `since` is the time of day at which the epoch began, before anything was read; `items` and `bytes`
+    are what the plan found in the source; `copying_since` is a time of day. What `throttle` said takes
+    the place of the settings where it is not 0: units a second that the copy takes of the source and of each
     target, and seconds of lag. A `rehearsal` is torn down, and switches nothing.
     `leftovers`: it was cancelled, and what it wrote is not removed yet.
     """
@@ -86,6 +87,7 @@ class Run:
     segments: int
     paused: bool = False
     lost: str = ""
+    since: float = 0
     items: int = 0
     bytes: int = 0
     copying_since: float = 0

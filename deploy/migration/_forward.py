@@ -119,6 +119,10 @@ class Forward:
                             cell, f"was written in the source after {name} was switched{BY_WHOM}"
                         )
                     continue
+                if change.created_at < view.run.since - self._context.settings.clock_skew:
+                    # The backfill reads what came of it. Of what is that old a later record may be
+                    # trimmed already, in another shard.
+                    continue
                 order = Order(view.run.epoch, padded(change.sequence))
                 for row_cell, row in rows.items():
                     if row_cell.table == target.table.name:

@@ -36,6 +36,7 @@ BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "longest_request": (0.1, 300),
     "fence": (1, 600),
     "most_unread": (60, 82_800),
+    "clock_skew": (1, 43_200),
     "max_lag": (1, 36_000),
     "units_per_second": (1, 1_000_000),
     "max_lag_to_switch": (0, 600),

@@ -177,6 +177,7 @@ class Migration:
                 REPLICATING,
                 1 if last is None else last.values["epoch"] + 1,
                 self._context.settings.segments,
+                since=self._context.wall(),
                 items=survey.items,
                 bytes=survey.bytes,
                 rehearsal=rehearsal,
@@ -279,7 +280,13 @@ class Migration:
                     await self.control.update_module(name, _unverified)
                 await self.control.update_run(
                     lambda run: (
-                        replace(run, phase=REPLICATING, epoch=run.epoch + 1, lost="")
+                        replace(
+                            run,
+                            phase=REPLICATING,
+                            epoch=run.epoch + 1,
+                            lost="",
+                            since=self._context.wall(),
+                        )
                         if run.phase == POSITION_LOST
                         else None
                     )

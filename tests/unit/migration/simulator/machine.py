@@ -40,7 +40,7 @@ from tests.unit.migration.simulator.virtual_time import run, sleep
 SETTINGS = Settings(
     segments=3, page=3, batch=3, concurrency=3, poll=0.3, look=0.5, discover=1.0, successor=20.0,
     lease=2.0, settle=5.0, gate_lease=0.3, longest_request=0.5, fence=8.0, units_per_second=50.0,
-    max_lag_to_switch=3.0, touched_to_switch=2,
+    max_lag_to_switch=3.0, touched_to_switch=2, clock_skew=1.0,
 )  # fmt: skip
 LATEST = 4.0
 """An unanswered call may be carried out so much later, a process stand still so long."""
@@ -525,13 +525,25 @@ class Machine:
     def _records_are_trimmed(self, number: int) -> None:
         """A shard forgets up to a place near the last record that was applied. (What was never read
         is forgotten in silence, and only by a whole day: "silence".)"""
-        table = self._table(number)
+        table = self._table(number).table
         stream = self._stream(number)
-        for item in self.world.tables[CONTROL.name].items.values():
-            values = item["values"]["M"]
-            after = values.get("after", {}).get("S")
-            if after and f"#stream#{table.table.name}#" in item["sk"]["S"]:
-                stream.forget(values["shard"]["S"], after, number % 5)
+        rows = {
+            item["sk"]["S"]: item["values"]["M"]
+            for item in self.world.tables[CONTROL.name].items.values()
+        }
+        # What an epoch has read the next one has still to read.
+        modules = {target.table: target.module for target in (BOOKS, SHELVES)}
+        state, name = (
+            ("state#run", "epoch")
+            if table == MONOLITH
+            else (f"state#module#{modules[table]}", "stream_epoch")
+        )
+        if state not in rows:
+            return
+        prefix = f"work#{rows[state][name]['N']}#stream#{table.name}#"
+        for key, values in rows.items():
+            if key.startswith(prefix) and values["after"]["S"]:
+                stream.forget(values["shard"]["S"], values["after"]["S"], number % 5)
 
     def _off_and_on(self, number: int) -> None:
         """The records in between are nowhere."""
