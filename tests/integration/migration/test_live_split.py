@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -43,7 +43,7 @@ IS_SHORT = KILLS <= 10
 KEYS = 40 if IS_SHORT else 100
 WORKERS = 2
 SETTINGS = Settings(
-    segments=3, page=10, batch=20, poll=0.1, look=0.2, discover=1.0, lease=2.0, settle=3.0,
+    segments=3, page=10, batch=20, poll=0.2, look=0.4, discover=1.0, lease=2.0, settle=3.0,
     gate_lease=0.3, longest_request=2.0, fence=30.0, max_lag_to_switch=10.0, units_per_second=1e6,
 )  # fmt: skip
 LONGEST_DELAY = 0.4
@@ -56,8 +56,11 @@ KILLED = (
     if IS_SHORT
     else {"copy": 10, "change": 4, "complete": 2}
 )
-"""How many are killed for each part of a migration; those that it was too short for, later."""
-STEPS = {
+"""How many are killed for each part of a migration."""
+STEPS = {"verify": 2.0, "before the fence": 1.5, "fence": 2.3, "drain": 1.0}
+"""Steps of a change of owner, and within how many seconds of the beginning of one somebody dies."""
+SECONDS = {"copy": 2.0, "complete": 0.5, **STEPS}
+TOLD = {
     "verifying": "verify",
     "requests wait; those under way": "fence",
     "requests wait; replication": "drain",
@@ -194,9 +197,9 @@ class Operator:
         self._report = report
         self._chance = random.Random(f"{seed} kills")
         self._command = ""
-        self._moment = ""
-        self._left = 0
-        self._is_due = asyncio.Event()
+        self._step = ""
+        self._due: list[str] = []
+        self._dying: list[asyncio.Task[None]] = []
         self.migration = Migration(stage.operator, tell=self._hear)
 
     async def migrate(self) -> None:
@@ -220,43 +223,36 @@ class Operator:
                 )
         complete = partial(migration.complete, CONTENT.module)
         await self._until_done("complete", complete, KILLED["complete"])
-        self._at("after it")
-        while self._left:
-            await asyncio.sleep(SETTINGS.poll)
+        # What a step was too short for.
+        self._command = ""
+        for step in [*self._due]:
+            self._due.remove(step)
+            self._let_die("after it", 1.0)
+        await asyncio.gather(*self._dying)
 
     def _hear(self, what: str, done: float, total: float) -> None:
-        step = next((step for words, step in STEPS.items() if what.startswith(words)), "")
-        before = "before the fence" if self._command in ("switch", "reverse") else ""
-        self._at(step if step == "verify" else f"{self._command} {step or before}")
+        if self._command in ("switch", "reverse"):
+            told = (step for words, step in TOLD.items() if what.startswith(words))
+            self._begin(next(told, "before the fence"))
 
-    def _at(self, moment: str) -> None:
-        self._moment = moment.strip()
+    def _begin(self, step: str) -> None:
+        """Whoever is to die in this step does, at some moment of it."""
+        if step == self._step:
+            return
+        self._step = step
+        for _ in range(self._due.count(step)):
+            self._due.remove(step)
+            self._let_die(step, SECONDS[step])
 
-    @asynccontextmanager
-    async def killing(self) -> AsyncIterator[None]:
-        """Workers die until the block ends."""
-        task = asyncio.create_task(self._kill())
-        try:
-            yield
-        finally:
-            if not task.done():
-                task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    def _let_die(self, step: str, within: float) -> None:
+        after = self._chance.uniform(0.0, within)
+        self._dying.append(asyncio.create_task(self._kill(after)))
 
-    async def _kill(self) -> None:
-        while True:
-            await self._is_due.wait()
-            # Now and then there is time to get further, else also whoever follows is killed.
-            longest = 6.0 if self._chance.random() < 0.5 else 1.0
-            if self._command in ("copy", "complete"):
-                longest = 1.0
-            await asyncio.sleep(self._chance.uniform(0.0, longest))
-            self._workers.kill(self._chance.randrange(WORKERS))
-            self._report.moments[self._moment] += 1
-            self._left -= 1
-            if not self._left:
-                self._is_due.clear()
+    async def _kill(self, after: float) -> None:
+        await asyncio.sleep(after)
+        self._workers.kill(self._chance.randrange(WORKERS))
+        moment = self._command if self._step == self._command else f"{self._command} {self._step}"
+        self._report.moments[moment.strip() or "after it"] += 1
 
     async def _owner(self, command: Callable[[str], Awaitable[float | None]], module: str) -> None:
         await self.put_right(module)
@@ -293,10 +289,10 @@ class Operator:
         """So many more are killed at moments of it. What was refused, because a worker vanished a
         moment ago, is tried again."""
         self._command = name
-        self._left += kills
-        self._is_due.set()
+        steps = list(STEPS) if name in ("switch", "reverse") else [name]
+        self._due += [self._chance.choice(steps) for _ in range(kills)]
         for _ in range(ATTEMPTS):
-            self._at(name)
+            self._begin(steps[0])
             try:
                 await command()
                 return
@@ -316,7 +312,7 @@ async def played(name: str, backend: Backend) -> None:
             working(backend, stage.split, stage.control) as workers,
         ):
             operator = Operator(stage, workers, report, seed)
-            async with operator.killing(), used(stage.application, seed):
+            async with used(stage.application, seed):
                 await operator.migrate()
             await operator.put_right(PROGRESS.module)
             # Nobody writes any more: the follower comes to be as the owner is.
