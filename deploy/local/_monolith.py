@@ -8,6 +8,7 @@ the monolith's items are like: it is a program, and so is what fills its table.
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import aiohttp
 from deploy.local._environment import REPOSITORY_ROOT
 from deploy.local._errors import PlatformError
 from deploy.local._iam import ensure_role, filled_statements
+from deploy.local._operator import AccessKey, ensure_user
 from deploy.local._provision import EmbeddedAws, Resources
 from deploy.local._services import (
     DRAIN_SECONDS,
@@ -35,6 +37,8 @@ FEWEST_ITEMS, MOST_ITEMS = 200, 2_000_000
 
 _FOLDER = REPOSITORY_ROOT / "tests/monolith"
 _CONTROL_TABLE = REPOSITORY_ROOT / "deploy/migration/control_table.json"
+_MIGRATION_POLICY = REPOSITORY_ROOT / "deploy/migration/policy.json"
+_MIGRATES = "lyceum-migration"
 _PREFIX = "MONOLITH_"
 # The longest that a request may take: it waits in the gate while a module changes hands, and users are
 # to see latency and no errors. API Gateway gives up after 29 s.
@@ -80,6 +84,30 @@ async def provision_monolith(
         role = await ensure_role(iam, MONOLITH, policy, assumed_by=identity["Arn"])
     roles = {**resources.role_arns, MONOLITH: role}
     return tables, dataclasses.replace(resources, role_arns=roles)
+
+
+async def ensure_migration_user(
+    aws: EmbeddedAws, tables: MonolithTables, resources: Resources
+) -> AccessKey:
+    """Who migrates: a user with the rights of the migration's policy and no others."""
+    async with aws.client("sts") as sts:
+        account = (await sts.get_caller_identity())["Account"]
+
+    def arn(table: str) -> str:
+        return f"arn:aws:dynamodb:{aws.region}:{account}:table/{table}"
+
+    statements = []
+    for table in (tables.table, *resources.tables.values()):
+        for statement in filled_statements(
+            _MIGRATION_POLICY, {"table_arn": arn(table), "control_arn": arn(tables.control)}
+        ):
+            if str(statement["Resource"]).endswith("/stream/*"):
+                # The embedded AWS asks for what is done with streams, not with which.
+                statement["Resource"] = "*"
+            statements.append({**statement, "Sid": f"{statement['Sid']}Of{table.replace('-', '')}"})
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    async with aws.client("iam") as iam:
+        return await ensure_user(iam, _MIGRATES, "migration", policy)
 
 
 async def has_monolith(aws: EmbeddedAws) -> bool:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from deploy.local._iam import GATEWAY_POLICY, OPERATOR_POLICY, filled_policy
 from deploy.local._provision import EmbeddedAws
+
+if TYPE_CHECKING:
+    from types_aiobotocore_iam import IAMClient
 
 OPERATOR, GATEWAY = "lyceum-operator", "lyceum-gateway"
 
@@ -39,15 +43,20 @@ async def ensure_users(aws: EmbeddedAws, apis: Mapping[str, str]) -> dict[str, A
     async with aws.client("iam") as iam:
         for name, path in _POLICIES.items():
             policy = filled_policy(path, region=aws.region, account=account, apis=apis)
-            with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
-                await iam.create_user(UserName=name)
-            await iam.put_user_policy(UserName=name, PolicyName="release", PolicyDocument=policy)
-            listed = await iam.list_access_keys(UserName=name)
-            for old in listed["AccessKeyMetadata"]:
-                await iam.delete_access_key(UserName=name, AccessKeyId=old["AccessKeyId"])
-            made = (await iam.create_access_key(UserName=name))["AccessKey"]
-            keys[name] = AccessKey(made["AccessKeyId"], made["SecretAccessKey"])
+            keys[name] = await ensure_user(iam, name, "release", policy)
     return keys
+
+
+async def ensure_user(iam: IAMClient, name: str, policy_name: str, policy: str) -> AccessKey:
+    """Makes a user who may do this and nothing else, or brings it in line; its key is a new one."""
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        await iam.create_user(UserName=name)
+    await iam.put_user_policy(UserName=name, PolicyName=policy_name, PolicyDocument=policy)
+    listed = await iam.list_access_keys(UserName=name)
+    for old in listed["AccessKeyMetadata"]:
+        await iam.delete_access_key(UserName=name, AccessKeyId=old["AccessKeyId"])
+    made = (await iam.create_access_key(UserName=name))["AccessKey"]
+    return AccessKey(made["AccessKeyId"], made["SecretAccessKey"])
 
 
 def variables_of_user(aws: EmbeddedAws, key: AccessKey) -> dict[str, str]:

@@ -60,6 +60,7 @@ from deploy.local._monolith import (
     MONOLITH,
     SERVICE_VARIABLES,
     MonolithTables,
+    ensure_migration_user,
     has_monolith,
     monolith_program,
     provision_monolith,
@@ -395,6 +396,8 @@ class Platform:
         if self._monolith is None:
             await self._load_samples()
         else:
+            migrates = await ensure_migration_user(self._aws, self._monolith, self._resources)
+            self._folder.write_migration(variables_of_user(self._aws, migrates))
             await self._fill_monolith(self._monolith)
             group.create_task(self._start_monolith(self._monolith))
         for service in SERVICES:

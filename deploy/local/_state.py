@@ -13,6 +13,7 @@
       headers/               a file a demo user, for `curl -H @FILE`: the Authorization header
       containers.json        the engine that containers run in, until none is left
       operator.env           who may release and lead traffic, while it runs; mode 0600
+      migration.env          who may migrate, while it runs with a monolith; mode 0600
       gateway.json           what the gateway routes where (see _gateway/_configuration.py)
       control-plane.json     which stages it follows, while it runs (see _gateway/_control_plane.py); mode 0600
       aws/                   all that the embedded AWS keeps (see embedded_aws/_state.py)
@@ -47,6 +48,7 @@ _OURS = frozenset(
         "headers",
         "lock",
         "logs",
+        "migration.env",
         "operator.env",
         "platform.json",
         "samples",
@@ -116,6 +118,10 @@ class StateFolder:
         return self.root / "operator.env"
 
     @property
+    def migration(self) -> Path:
+        return self.root / "migration.env"
+
+    @property
     def samples(self) -> Path:
         return self.root / "samples"
 
@@ -130,6 +136,10 @@ class StateFolder:
     def write_operator(self, variables: Mapping[str, str]) -> None:
         """Keeps the operator's variables, a line each, as a shell and `deploy/release` read them."""
         _write(self.operator, "".join(f"{name}={value}\n" for name, value in variables.items()))
+
+    def write_migration(self, variables: Mapping[str, str]) -> None:
+        """Keeps the variables of who migrates, as `deploy/migration` reads them."""
+        _write(self.migration, "".join(f"{name}={value}\n" for name, value in variables.items()))
 
     def claim(self) -> Claim:
         """Makes the folder and takes it for this process.
@@ -243,7 +253,13 @@ class Claim:
 
     def _forget_what_runs(self) -> None:
         folder = self._folder
-        for path in (folder.platform, folder.session, folder.operator, folder.control_plane):
+        for path in (
+            folder.platform,
+            folder.session,
+            folder.operator,
+            folder.migration,
+            folder.control_plane,
+        ):
             path.unlink(missing_ok=True)
 
     def cursor_secret(

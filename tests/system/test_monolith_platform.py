@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import aioboto3
 import pytest
+from botocore.exceptions import ClientError
 
 from deploy.local._provision import EmbeddedAws
 from tests.system.logs import logged
-from tests.system.platform_process import RunningPlatform, run_up
+from tests.system.platform_process import ROOT, RunningPlatform, run_up
 from tests.system.roles import SERVICES
 
 pytestmark = pytest.mark.timeout(600)
@@ -69,6 +74,49 @@ def test_the_one_table_is_filled_and_the_services_are_empty(platform: RunningPla
     for service in SERVICES:
         assert items(platform, service) == []
     assert [item["pk"]["S"] for item in items(platform, "control")] == ["~seed"]
+
+
+def test_who_migrates_may_do_what_its_policy_says_and_no_more(platform: RunningPlatform) -> None:
+    lines = (platform.state / "migration.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    assert (platform.state / "migration.env").stat().st_mode & 0o777 == 0o600
+    # What docs/migrating.md begins with: a plan tries each right, and finds none missing.
+    command = (
+        "plan", "--mapping", "deploy.migration.mappings.lyceum",
+        "--local", str(platform.state), "--json",
+    )  # fmt: skip
+    planned = subprocess.run(
+        [sys.executable, "-m", "deploy.migration.migrate", *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    (plan,) = (
+        document
+        for document in map(json.loads, planned.stdout.splitlines())
+        if document["event"] == "planned"
+    )
+    assert plan["problems"] == []
+    assert plan["items"] == ITEMS
+
+    async def refused() -> str:
+        session = aioboto3.Session(
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            region_name=variables["AWS_REGION"],
+        )
+        async with session.client(
+            "dynamodb", endpoint_url=variables["AWS_ENDPOINT_URL"]
+        ) as dynamodb:
+            with pytest.raises(ClientError) as denied:
+                await dynamodb.delete_table(TableName=platform.document["tables"]["source"])
+        return str(denied.value.response["Error"]["Code"])
+
+    assert asyncio.run(refused()) == "AccessDeniedException"
 
 
 def test_the_whole_journey_is_answered_by_the_monolith(platform: RunningPlatform) -> None:

@@ -1,10 +1,12 @@
 """Tables are split, given back and split for good while they are used and workers are killed.
 
 Workers are processes of the command line, with delays where a copy that is naive would lose, and are
-killed (SIGKILL) at random moments of every step; writers and readers go on. The history of every
-request is then held against what may be seen, and the tables against what was acknowledged.
+killed (SIGKILL) at random moments, often one more while the work of the last is being taken over;
+writers and readers go on. The history of every request is then held against what may be seen, and the
+tables against what was acknowledged. What was under way when each one died is counted.
 
-`LYCEUM_MIGRATION_KILLS` says how many there are on each of MiniStack and moto.
+`LYCEUM_MIGRATION_KILLS` says how many there are on each of MiniStack and moto, which are played at the
+same time. With few of them a migration has fewer changes of owner.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -29,17 +32,18 @@ from deploy.migration._barrier import BarrierError
 from deploy.migration._context import Settings
 from deploy.migration._control import QUARANTINE
 from deploy.migration._forward import BY_WHOM
-from deploy.migration.commands import AbortedError, RefusedError
+from deploy.migration.commands import AbortedError, Migration, RefusedError
 from deploy.migration.mapping import SplitMapping, Table
 from deploy.migration.mappings.lyceum import CONTENT, PROGRESS
 from tests.backends import Backend
 from tests.integration.migration.live_stage import Stage, judge, staged, used
 
 KILLS = int(os.environ.get("LYCEUM_MIGRATION_KILLS", "10"))
-KEYS = 60
+IS_SHORT = KILLS <= 10
+KEYS = 40 if IS_SHORT else 100
 WORKERS = 2
 SETTINGS = Settings(
-    segments=3, page=20, batch=20, poll=0.2, look=0.4, discover=2.0, lease=4.0, settle=3.0,
+    segments=3, page=10, batch=20, poll=0.2, look=0.4, discover=1.0, lease=2.0, settle=3.0,
     gate_lease=0.3, longest_request=2.0, fence=30.0, max_lag_to_switch=10.0, units_per_second=1e6,
 )  # fmt: skip
 LONGEST_DELAY = 0.4
@@ -47,65 +51,77 @@ SLOW_SECONDS = 1400
 """Far above what it takes where nobody else computes."""
 ATTEMPTS = 25
 
+KILLED = (
+    {"copy": 3, "change": 2, "complete": 1}
+    if IS_SHORT
+    else {"copy": 10, "change": 4, "complete": 2}
+)
+"""How many are killed for each part of a migration."""
+STEPS = {"verify": 2.0, "before the fence": 1.5, "fence": 2.3, "drain": 1.0}
+"""Steps of a change of owner, and within how many seconds of the beginning of one somebody dies."""
+SECONDS = {"copy": 2.0, "complete": 0.5, **STEPS}
+TOLD = {
+    "verifying": "verify",
+    "requests wait; those under way": "fence",
+    "requests wait; replication": "drain",
+    "requests wait": "compare",
+}
+"""What is under way, by what the command tells of it."""
+
 
 class Workers:
-    """Processes of the command line; one more is loaded and waits, so that one that was killed is
-    followed at once."""
+    """Processes of the command line, made of one that is loaded: one that was killed is followed at
+    once."""
 
     def __init__(self, backend: Backend, split: SplitMapping, control: Table) -> None:
-        self._backend = backend
         names = {
             "source": split.source.name,
             "control": control.name,
             **{target.module: target.table.name for target in split.targets},
         }
-        self._command = [
+        command = [
             sys.executable, "-m", "tests.integration.migration.delayed_worker",
             split.source.name, str(LONGEST_DELAY),
             "worker", "--mapping", "deploy.migration.mappings.lyceum",
             *(part for name, table in names.items() for part in ("--table", f"{name}={table}")),
         ]  # fmt: skip
-        self._spare = self._load()
-        self.running: list[subprocess.Popen[str]] = []
+        variables = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+        variables |= backend.variables
+        variables["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY_ROOT), *filter(None, sys.path)])
+        self._loaded = subprocess.Popen(
+            command, cwd=REPOSITORY_ROOT, env=variables, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self._running: list[int] = []
         self.kills = 0
 
     def begin(self) -> None:
         """One more works."""
-        process, self._spare = self._spare, self._load()
-        assert process.stdin is not None
-        process.stdin.write("begin\n")
-        process.stdin.flush()
-        self.running.append(process)
+        assert self._loaded.stdin is not None
+        assert self._loaded.stdout is not None
+        self._loaded.stdin.write("\n")
+        self._loaded.stdin.flush()
+        self._running.append(int(self._loaded.stdout.readline()))
 
     def kill(self, number: int) -> None:
-        """End one as by kill -9; another takes its place."""
-        process = self.running.pop(number % len(self.running))
-        assert process.poll() is None, "a worker ended by itself"
-        process.kill()
-        process.wait()
+        """End one as by kill -9, which raises where it has ended by itself; another takes its
+        place."""
+        os.kill(self._running.pop(number % len(self._running)), signal.SIGKILL)
         self.kills += 1
         self.begin()
 
     def end(self) -> None:
-        for process in (*self.running, self._spare):
-            process.kill()
-            process.communicate()
-
-    def _load(self) -> subprocess.Popen[str]:
-        variables = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
-        variables |= self._backend.variables
-        variables["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY_ROOT), *filter(None, sys.path)])
-        return subprocess.Popen(
-            self._command, cwd=REPOSITORY_ROOT, env=variables, stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+        for process in self._running:
+            os.kill(process, signal.SIGKILL)
+        self._loaded.communicate()
 
 
-@contextmanager
-def working(backend: Backend, split: SplitMapping, control: Table) -> Iterator[Workers]:
+@asynccontextmanager
+async def working(backend: Backend, split: SplitMapping, control: Table) -> AsyncIterator[Workers]:
     workers = Workers(backend, split, control)
     try:
-        for _ in range(WORKERS):
+        await asyncio.to_thread(workers.begin)  # the first one waits until all is loaded
+        for _ in range(WORKERS - 1):
             workers.begin()
         yield workers
     finally:
@@ -130,6 +146,8 @@ class Report:
     waits: list[float] = field(default_factory=list)
     items: int = 0
     copy_seconds: float = 0.0
+    moments: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
 
     def add(self, stage: Stage, workers: Workers) -> None:
         application = stage.application
@@ -154,6 +172,8 @@ class Report:
             f"pauses of switches {_percentiles(self.pauses)}, "
             f"waits of requests that met a fence {_percentiles(self.waits)}; "
             f"{self.items / self.copy_seconds:.0f} items/s copied, under kills and delays"
+            f"; {self.seconds:.0f} s; killed during "
+            + ", ".join(f"{what} {times}" for what, times in self.moments.most_common())
         )
 
 
@@ -176,23 +196,63 @@ class Operator:
         self._workers = workers
         self._report = report
         self._chance = random.Random(f"{seed} kills")
+        self._command = ""
+        self._step = ""
+        self._due: list[str] = []
+        self._dying: list[asyncio.Task[None]] = []
+        self.migration = Migration(stage.operator, tell=self._hear)
 
     async def migrate(self) -> None:
         """There, back and there again; content for good."""
-        migration = self._stage.migration
+        migration = self.migration
         await migration.start()
         began = time.monotonic()
-        await self._until_done(migration.copied, longest=2.5)
+        await self._until_done("copy", migration.copied, KILLED["copy"])
         progress = await migration.progress()
         self._report.items += progress.items
         self._report.copy_seconds += time.monotonic() - began
         for module, commands in (
-            (CONTENT.module, (migration.switch, migration.reverse, migration.switch)),
-            (PROGRESS.module, (migration.switch, migration.reverse, migration.switch)),
+            (PROGRESS.module, ("switch", "reverse", "switch")[: 2 if IS_SHORT else 3]),
+            (CONTENT.module, ("switch", "reverse", "switch")[: 1 if IS_SHORT else 3]),
         ):
             for command in commands:
-                await self._until_done(partial(self._owner, command, module), longest=6.0)
-        await self._until_done(lambda: migration.complete(CONTENT.module), longest=0.5)
+                await self._until_done(
+                    command,
+                    partial(self._owner, getattr(migration, command), module),
+                    KILLED["change"],
+                )
+        complete = partial(migration.complete, CONTENT.module)
+        await self._until_done("complete", complete, KILLED["complete"])
+        # What a step was too short for.
+        self._command = ""
+        for step in [*self._due]:
+            self._due.remove(step)
+            self._let_die("after it", 1.0)
+        await asyncio.gather(*self._dying)
+
+    def _hear(self, what: str, done: float, total: float) -> None:
+        if self._command in ("switch", "reverse"):
+            told = (step for words, step in TOLD.items() if what.startswith(words))
+            self._begin(next(told, "before the fence"))
+
+    def _begin(self, step: str) -> None:
+        """Whoever is to die in this step does, at some moment of it."""
+        if step == self._step:
+            return
+        self._step = step
+        for _ in range(self._due.count(step)):
+            self._due.remove(step)
+            self._let_die(step, SECONDS[step])
+
+    def _let_die(self, step: str, within: float) -> None:
+        after = self._chance.uniform(0.0, within)
+        self._dying.append(asyncio.create_task(self._kill(after)))
+
+    async def _kill(self, after: float) -> None:
+        await asyncio.sleep(after)
+        self._workers.kill(self._chance.randrange(WORKERS))
+        moment = self._command if self._step == self._command else f"{self._command} {self._step}"
+        self._report.moments[moment.strip() or "after it"] += 1
 
     async def _owner(self, command: Callable[[str], Awaitable[float | None]], module: str) -> None:
         await self.put_right(module)
@@ -203,7 +263,7 @@ class Operator:
     async def put_right(self, module: str) -> None:
         """What a request has done that was given up and landed in a store that was no longer the
         owner: it is told, or else it is a difference that nothing explains."""
-        migration = self._stage.migration
+        migration = self.migration
         found = await migration.verify(module)
         told = {
             row.key.removeprefix(QUARANTINE): row
@@ -223,55 +283,60 @@ class Operator:
             self._report.late += 1
             await migration.forgive(key)
 
-    async def _until_done(self, command: Callable[[], Awaitable[object]], longest: float) -> None:
-        """A worker is killed at some moment of it, and, where the command takes longer, once more.
-        What was refused, because a worker vanished a moment ago, is tried again without."""
-        killing = asyncio.create_task(self._kill(longest))
-        try:
-            for _ in range(ATTEMPTS):
-                try:
-                    await command()
-                    return
-                except (RefusedError, AbortedError, BarrierError):
-                    self._report.refused += 1
-                    await asyncio.sleep(SETTINGS.poll)
-            raise AssertionError("the command was never carried out")
-        finally:
-            killing.cancel()
-            with suppress(asyncio.CancelledError):
-                await killing
-
-    async def _kill(self, longest: float) -> None:
-        for _ in range(2):
-            await asyncio.sleep(self._chance.uniform(0.0, longest))
-            self._workers.kill(self._chance.randrange(WORKERS))
+    async def _until_done(
+        self, name: str, command: Callable[[], Awaitable[object]], kills: int
+    ) -> None:
+        """So many more are killed at moments of it. What was refused, because a worker vanished a
+        moment ago, is tried again."""
+        self._command = name
+        steps = list(STEPS) if name in ("switch", "reverse") else [name]
+        self._due += [self._chance.choice(steps) for _ in range(kills)]
+        for _ in range(ATTEMPTS):
+            self._begin(steps[0])
+            try:
+                await command()
+                return
+            except (RefusedError, AbortedError, BarrierError):
+                self._report.refused += 1
+                await asyncio.sleep(SETTINGS.poll)
+        raise AssertionError("the command was never carried out")
 
 
-@pytest.mark.timeout(SLOW_SECONDS)
-@pytest.mark.parametrize("name", ["ministack", "moto"])
-async def test_workers_that_are_killed_lose_nothing(
-    name: str, request: pytest.FixtureRequest
-) -> None:
-    backend = request.getfixturevalue(f"{name}_backend")
+async def played(name: str, backend: Backend) -> None:
+    """As many migrations as it takes to kill so many."""
     report = Report()
+    began = time.monotonic()
     for seed in count():
-        async with staged(backend, seed, SETTINGS, keys=KEYS) as stage:
-            with working(backend, stage.split, stage.control) as workers:
-                operator = Operator(stage, workers, report, seed)
-                async with used(stage.application, seed):
-                    await operator.migrate()
-                await operator.put_right(PROGRESS.module)
-                # Nobody writes any more: the follower comes to be as the owner is.
-                found = await stage.migration.verify(PROGRESS.module)
-                assert (found.differences, found.moving) == ((), ())
-                report.add(stage, workers)
-                report.wrong += await judge(stage)
-                assert len(await stage.migration.control.audit_log()) > 20
+        async with (
+            staged(backend, seed, SETTINGS, keys=KEYS) as stage,
+            working(backend, stage.split, stage.control) as workers,
+        ):
+            operator = Operator(stage, workers, report, seed)
+            async with used(stage.application, seed):
+                await operator.migrate()
+            await operator.put_right(PROGRESS.module)
+            # Nobody writes any more: the follower comes to be as the owner is.
+            found = await operator.migration.verify(PROGRESS.module)
+            assert (found.differences, found.moving) == ((), ())
+            report.add(stage, workers)
+            report.wrong += await judge(stage)
+            assert len(await operator.migration.control.audit_log()) > 10
         if report.kills >= KILLS:
             break
+    report.seconds = time.monotonic() - began
     sys.stdout.write(f"\n{name}: {report}\n")
     assert report.wrong == []
     assert report.failed == []
-    assert len(report.pauses) == 6 * report.migrations
+    assert report.moments.total() == report.kills
+    assert len(report.pauses) == (3 if IS_SHORT else 6) * report.migrations
     assert report.reads > 100
     assert report.writes > 100
+
+
+@pytest.mark.timeout(SLOW_SECONDS)
+async def test_workers_that_are_killed_lose_nothing(
+    ministack_backend: Backend, moto_backend: Backend
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(played("ministack", ministack_backend))
+        group.create_task(played("moto", moto_backend))

@@ -645,6 +645,12 @@ async def test_status_is_watched_on_a_terminal_and_told_now_and_then_elsewhere(
     worker = terminal.begin("worker")
     watching = asyncio.create_task(terminal.told("status --watch", is_terminal=True))
     await asyncio.sleep(8)
+    terminal.stop()
+    watched = await watching
+    assert watched.code == 130
+    # Drawn again and again, in place: how far, why it waits, how far behind, what is next.
+    for words in ("\x1b", "copy    ", "of 40 items", "2 write units a second", "lag ", "next: "):
+        assert watched.screen.count(words) > 2, watched.screen
     elsewhere = terminal.begin("status --watch")
     await asyncio.sleep(15)
     terminal.stop()  # of the last one
@@ -652,8 +658,6 @@ async def test_status_is_watched_on_a_terminal_and_told_now_and_then_elsewhere(
     assert told.code == 130
     assert sum(line.startswith("copy ") for line in told.output) == 2
     assert "\x1b" not in told.screen + "".join(told.output)
-    watching.cancel()
-    await asyncio.wait([watching])
     worker.cancel()
 
 
@@ -677,6 +681,21 @@ async def test_a_dry_run_changes_nothing(terminal: Terminal, command: str) -> No
     assert told.code == 0, told
     assert any(line.startswith("would ") for line in told.output)
     assert terminal.state() == before
+
+
+@in_virtual_time
+async def test_a_dry_run_of_what_comes_after_a_switch_changes_nothing(terminal: Terminal) -> None:
+    fill(terminal)
+    await terminal.told("start")
+    await terminal.told("copy --work")
+    for command in ("verify books", "switch books", "verify books"):
+        assert (await terminal.told(f"{command} --work")).code == 0
+    before = terminal.state()
+    for command in ("reverse books", "complete books"):
+        told = await terminal.told(f"{command} --dry-run")
+        assert told.code == 0, told
+        assert any(line.startswith("would ") for line in told.output)
+        assert terminal.state() == before
 
 
 @in_virtual_time
