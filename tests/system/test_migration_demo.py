@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.system.platform_process import ROOT, is_alive
 
 _SECONDS = 900
+pytestmark = pytest.mark.timeout(_SECONDS + 60)
 _MODULES = {"course_catalog", "content_delivery", "progress_tracking"}
 
 
@@ -130,6 +132,22 @@ def test_ctrl_c_leaves_nothing_running(running: subprocess.Popen[str]) -> None:
 
     assert running.wait(_SECONDS) == 130
     assert not [process_id for process_id in started if is_alive(process_id)]
+
+
+def test_a_demo_that_is_killed_leaves_nothing_running(running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    for line in running.stdout:
+        if json.loads(line)["event"] == "planned":
+            break
+    started = descendants(running.pid)
+    assert len(started) >= 6
+
+    running.kill()
+
+    until = time.monotonic() + _SECONDS
+    while any(map(is_alive, started)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The programs that the demo starts, as an operator would: each a process that speaks JSON lines.
 
 Owns starting and ending them, the last one first; ends only what it started, by its id. They are out
-of the terminal's process group: Ctrl-C reaches the demo alone, which ends them in order.
+of the terminal's process group: Ctrl-C reaches the demo alone, which ends them in order. Where it is
+killed itself, they are told to end by the kernel.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
+
+from deploy.local.embedded_aws._parent import stop_with_parent
 
 Document = Mapping[str, Any]
 Hear = Callable[[Document], None]
@@ -128,6 +132,7 @@ async def _start(
         },
         limit=_MOST_OF_A_LINE,
         start_new_session=True,
+        preexec_fn=partial(stop_with_parent, os.getpid()),
     )
 
 

@@ -59,7 +59,7 @@ KILLED = (
 """How many are killed for each part of a migration."""
 STEPS = {"verify": 2.0, "before the fence": 1.5, "fence": 2.3, "drain": 1.0}
 """Steps of a change of owner, and within how many seconds of the beginning of one somebody dies."""
-SECONDS = {"copy": 2.0, "complete": 0.5, **STEPS}
+SECONDS = {"copy": 8.0, "complete": 0.5, **STEPS}
 TOLD = {
     "verifying": "verify",
     "requests wait; those under way": "fence",
@@ -134,7 +134,7 @@ class Report:
 
     migrations: int = 0
     kills: int = 0
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     reads: int = 0
     requests: int = 0
     writes: int = 0
@@ -168,7 +168,8 @@ class Report:
             f"{words['STALE']} stale, {words['RESURRECTED']} resurrected, "
             f"{len(self.failed)} failed, {self.retried} made twice, "
             f"{self.late} landed late; "
-            f"{self.refused} commands refused or given up, and made again; "
+            f"{self.refused.total()} commands refused or given up, and made again "
+            f"({'; '.join(f'{times}: {why}' for why, times in self.refused.most_common(4))}); "
             f"pauses of switches {_percentiles(self.pauses)}, "
             f"waits of requests that met a fence {_percentiles(self.waits)}; "
             f"{self.items / self.copy_seconds:.0f} items/s copied, under kills and delays"
@@ -296,8 +297,8 @@ class Operator:
             try:
                 await command()
                 return
-            except (RefusedError, AbortedError, BarrierError):
-                self._report.refused += 1
+            except (RefusedError, AbortedError, BarrierError) as error:
+                self._report.refused[str(error)[:60]] += 1
                 await asyncio.sleep(SETTINGS.poll)
         raise AssertionError("the command was never carried out")
 
