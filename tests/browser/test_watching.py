@@ -25,6 +25,30 @@ def request(platform: RunningPlatform, path: str, trace: str) -> int:
     ).status
 
 
+def publish(platform: RunningPlatform) -> None:
+    """A course of one item, made and published by the author."""
+    token = platform.document["users"]["author"]["accessToken"]
+    item = {"contentId": "tides-1-2", "title": "An item", "type": "reading"}
+    course = {
+        "slug": "for-the-map",
+        "title": "For the map",
+        "shortDescription": "What the queue tells of.",
+        "description": "What the queue tells of.",
+        "language": "en",
+        "level": "beginner",
+        "outline": [{"id": "s1", "title": "A section", "items": [item]}],
+    }
+    made = ask(f"{platform.gateway}/courses", method="POST", token=token, json_body=course)
+    assert made.status == 201
+    published = ask(
+        f"{platform.gateway}/courses/{made.json['id']}/publish",
+        method="POST",
+        token=token,
+        headers={"If-Match": str(made.headers["ETag"]), "Content-Length": "0"},
+    )
+    assert published.status == 200
+
+
 def fresh(number: int) -> str:
     return f"1-{int(time.time()):08x}-{number:024x}"
 
@@ -65,6 +89,7 @@ def test_the_trace_of_a_click_is_found_and_complete(new_tab: NewTab) -> None:
 
 def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTab) -> None:
     page = new_tab("/traces").page
+    publish(platform)  # which progress_tracking hears of by the queue
     assert request(platform, "/courses/tides", fresh(10)) == 200
     assert request(platform, "/progress/me/no-course", fresh(11)) == 404
     page.get_by_text("The same as a table").click()
