@@ -194,6 +194,13 @@ locals {
           [local.lyceum, "LastKnownBytes", "Service", "course_catalog", { stat = "Maximum", yAxis = "right" }],
         ]
       },
+      {
+        title = "Pages of the listing that were there already"
+        lines = [
+          [local.lyceum, "RenderedPageHits", "Service", "course_catalog", { stat = "Sum" }],
+          [local.lyceum, "RenderedPagesBytes", "Service", "course_catalog", { stat = "Maximum", yAxis = "right" }],
+        ]
+      },
     ]
     content_delivery  = local.caches["content_delivery"]
     progress_tracking = concat(local.caches["progress_tracking"], local.outlines)
