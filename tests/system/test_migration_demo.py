@@ -119,14 +119,20 @@ def descendants(process_id: int) -> set[int]:
     return found
 
 
-def test_ctrl_c_leaves_nothing_running(running: subprocess.Popen[str]) -> None:
-    assert running.stdout is not None
-    for line in running.stdout:
+def started_until_planned(demo: subprocess.Popen[str]) -> set[int]:
+    """All processes that there are below the demo when it has planned."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
         if json.loads(line)["event"] == "planned":
             break
-    started = descendants(running.pid)
+    started = descendants(demo.pid)
     # The embedded AWS, the gateway, the monolith and the services among them.
     assert len(started) >= 6
+    return started
+
+
+def test_ctrl_c_leaves_nothing_running(running: subprocess.Popen[str]) -> None:
+    started = started_until_planned(running)
 
     running.send_signal(signal.SIGINT)
 
@@ -135,12 +141,7 @@ def test_ctrl_c_leaves_nothing_running(running: subprocess.Popen[str]) -> None:
 
 
 def test_a_demo_that_is_killed_leaves_nothing_running(running: subprocess.Popen[str]) -> None:
-    assert running.stdout is not None
-    for line in running.stdout:
-        if json.loads(line)["event"] == "planned":
-            break
-    started = descendants(running.pid)
-    assert len(started) >= 6
+    started = started_until_planned(running)
 
     running.kill()
 
