@@ -210,6 +210,18 @@ def test_a_build_that_fails_says_what_to_do_without_a_base(machine: Machine) -> 
     assert "deploy/images/README.md" in second
 
 
+def test_tests_that_images_are_packaged_for_are_those_that_are_left_out() -> None:
+    """By the tag `container`: without it, all tests would end where no engine answers."""
+    files = [
+        text
+        for path in Path().rglob("BUILD")
+        if "runtime_package_dependencies" in (text := path.read_text(encoding="utf-8"))
+    ]
+    assert len(files) == 3
+    for text in files:
+        assert text.count("runtime_package_dependencies") == text.count('"container"')
+
+
 @pytest.mark.parametrize("goal", ["package", "test"])
 def test_without_an_engine_all_is_all_but_the_images(machine: Machine, goal: str) -> None:
     """Tests that need images have Pants package them before: they could not skip themselves."""
