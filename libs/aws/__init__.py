@@ -3,6 +3,7 @@ attribute values without loss, and pre-signed URLs."""
 
 from libs.aws._clients import S3, SQS, Clients, DynamoDB, open_clients
 from libs.aws._credentials import Signer
+from libs.aws._direct_calls import direct_calls
 from libs.aws._errors import (
     ConditionFailed,
     DependencyError,
@@ -46,6 +47,7 @@ __all__ = [
     "Transport",
     "classify",
     "classify_failure",
+    "direct_calls",
     "marshal",
     "marshal_value",
     "open_clients",
