@@ -36,7 +36,8 @@ class Settings:
     segments: int = 8
     """Parts of the source that are copied at the same time."""
     page: int = 100
-    batch: int = 100
+    batch: int = 500
+    """Records of one GetRecords, whose answer has 1 MB at most."""
     concurrency: int = 8
     """Keys of one batch, and items of one page, that are written at the same time."""
     poll: float = 0.2

@@ -1,10 +1,12 @@
 """The backfill: segments of the source, each under a lease, slowed down for replication and tables.
 
-Owns where each segment goes on, and the pace. A segment's place is written after its page is.
+Owns where each segment goes on, and the pace. A segment's place is written after its page is; the
+page behind it is read meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +16,7 @@ from deploy.migration._context import Context
 from deploy.migration._control import COPYING, Control, Hold, Run, View
 from deploy.migration._forward import Forward
 from deploy.migration._items import Item, item_size
+from deploy.migration._ports import Page
 
 _AFTER_A_REFUSAL: Final = 1.0
 _TOO_SHORT_TO_WAIT: Final = 0.05
@@ -99,48 +102,67 @@ class Copy:
     async def follow(self, hold: Hold, make: Callable[[Hold], Forward]) -> None:
         """Copy a segment to its end, as long as this is its epoch. Raises LeaseLostError."""
         forward = make(hold)
+        ahead: asyncio.Task[Page] | None = None
+        try:
+            while True:
+                # Also where nothing is read or written for long: held, it would not notice otherwise.
+                hold.check()
+                view = await self._control.view()
+                is_current = view is not None and (view.run.epoch, view.run.phase) == (
+                    self._epoch,
+                    COPYING,
+                )
+                if view is None or not is_current or hold.is_asked_back:
+                    await hold.release(waits="")
+                    return
+                seconds, reason = self._pace.wait(view)
+                if seconds:
+                    if reason != hold.values["waits"]:
+                        await hold.save(waits=reason)
+                    await self._context.sleep(min(seconds, 1.0))
+                    continue
+                if ahead is None:
+                    start: Item | None = json.loads(str(hold.values["start"]) or "null")
+                    page = await self._read(hold, view.run.segments, start)
+                else:
+                    page = await ahead
+                ahead = None
+                if page.next is not None:
+                    # What is read while this page is written may be older by then: the condition of
+                    # its writes (I3) is the same as for one that was read a moment ago.
+                    reading = self._read(hold, view.run.segments, page.next)
+                    ahead = asyncio.create_task(reading)
+                await forward.copy(page.items, view)
+                count = {
+                    "items": int(hold.values["items"]) + len(page.items),
+                    "bytes": int(hold.values["bytes"]) + sum(map(item_size, page.items)),
+                    "waits": "",
+                }
+                if page.next is None:
+                    await hold.release(done=True, **count)
+                    return
+                await hold.save(start=json.dumps(page.next), **count)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _read(self, hold: Hold, segments: int, start: Item | None) -> Page:
         source = self._context.mapping.source
-        while True:
-            # Also where nothing is read or written for long: held, it would not notice otherwise.
-            hold.check()
-            view = await self._control.view()
-            is_current = view is not None and (view.run.epoch, view.run.phase) == (
-                self._epoch,
-                COPYING,
-            )
-            if view is None or not is_current or hold.is_asked_back:
-                await hold.release(waits="")
-                return
-            seconds, reason = self._pace.wait(view)
-            if seconds:
-                if reason != hold.values["waits"]:
-                    await hold.save(waits=reason)
-                await self._context.sleep(min(seconds, 1.0))
-                continue
-            start: Item | None = json.loads(str(hold.values["start"]) or "null")
-            page = await self._context.patience.answer(
-                partial(
-                    self._context.database.scan,
-                    source,
-                    segment=int(hold.values["segment"]),
-                    segments=view.run.segments,
-                    start=start,
-                    limit=self._context.settings.page,
-                ),
-                before=hold.check,
-                throttled=lambda: self._pace.refused(source.name),
-            )
-            self._pace.spent(source.name, page.units)
-            await forward.copy(page.items, view)
-            count = {
-                "items": int(hold.values["items"]) + len(page.items),
-                "bytes": int(hold.values["bytes"]) + sum(map(item_size, page.items)),
-                "waits": "",
-            }
-            if page.next is None:
-                await hold.release(done=True, **count)
-                return
-            await hold.save(start=json.dumps(page.next), **count)
+        page = await self._context.patience.answer(
+            partial(
+                self._context.database.scan,
+                source,
+                segment=int(hold.values["segment"]),
+                segments=segments,
+                start=start,
+                limit=self._context.settings.page,
+            ),
+            before=hold.check,
+            throttled=lambda: self._pace.refused(source.name),
+        )
+        self._pace.spent(source.name, page.units)
+        return page
 
 
 def prefix(epoch: int) -> str:

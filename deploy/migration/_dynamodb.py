@@ -43,6 +43,7 @@ from deploy.migration._ports import (
     Unanswered,
 )
 from deploy.migration.mapping import RESERVED, Cell, Table
+from libs.aws import DependencyUnavailable
 
 _THROTTLED: Final = frozenset(
     {
@@ -317,6 +318,9 @@ class DynamoDBDatabase:
             if type(error).__name__ in ("ParamValidationError", "NoCredentialsError"):
                 raise
             raise Unanswered(f"no answer: {error}") from error
+        except DependencyUnavailable as error:
+            # The credentials have ended, and nobody gave fresh ones.
+            raise Unanswered(f"no answer: {error.__cause__ or error}") from error
         return answer
 
 

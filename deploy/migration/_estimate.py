@@ -23,7 +23,7 @@ from deploy.migration.planning import Survey
 PRICES: Final = Path(__file__).resolve().parents[1] / "rightsizing/prices.yaml"
 
 _READ_UNIT: Final = 4096
-_PUTS_PER_SECOND: Final = 500.0
+_PUTS_PER_SECOND: Final = 1500.0
 """What one worker writes at most, as long as nothing else is known: its processor, not DynamoDB.
 See README.md, "Speed"."""
 

@@ -14,17 +14,18 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aioboto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 
 from deploy.migration._dynamodb import DynamoDBDatabase
 from deploy.migration.commands import BadInputError
 from deploy.migration.mapping import SplitMapping, Table
+from libs.aws import DependencyUnavailable, direct_calls
 
 LOCAL_STATE = Path(".lyceum")
 CONTROL = "lyceum-migration"
@@ -64,19 +65,25 @@ class Aws:
     async def database(self, trouble: Callable[[str], None]) -> AsyncIterator[DynamoDBDatabase]:
         """Its tables. Raises BotoCoreError where there are no credentials or no region."""
         own = self.variables
-        session = aioboto3.Session(region_name=_region(os.environ if own is None else own))
-        keys: dict[str, Any] = {}
+        keys: dict[str, str | None] = {}
         if own is not None:
             keys = {
-                "endpoint_url": own.get("AWS_ENDPOINT_URL"),
                 "aws_access_key_id": own.get("AWS_ACCESS_KEY_ID"),
                 "aws_secret_access_key": own.get("AWS_SECRET_ACCESS_KEY"),
                 "aws_session_token": own.get("AWS_SESSION_TOKEN"),
             }
+        session = aioboto3.Session(region_name=_region(os.environ if own is None else own), **keys)
+        endpoint = None if own is None else own.get("AWS_ENDPOINT_URL")
         async with (
-            session.client("dynamodb", config=_CONFIG, **keys) as dynamodb,
-            session.client("dynamodbstreams", config=_CONFIG, **keys) as streams,
+            session.client("dynamodb", config=_CONFIG, endpoint_url=endpoint) as dynamodb,
+            session.client("dynamodbstreams", config=_CONFIG, endpoint_url=endpoint) as streams,
+            AsyncExitStack() as stack,
         ):
+            try:
+                await stack.enter_async_context(direct_calls(session, dynamodb, streams))
+            except DependencyUnavailable as error:
+                cause = error.__cause__
+                raise cause if isinstance(cause, BotoCoreError) else NoCredentialsError() from error
             yield DynamoDBDatabase(dynamodb, streams, trouble)
 
 

@@ -38,13 +38,11 @@ from deploy.migration.commands import Migration
 from deploy.migration.mapping import SplitMapping, Table
 from deploy.migration.mappings.lyceum import mapping
 from deploy.migration.worker import Worker
-from libs.aws import marshal
+from libs.aws import direct_calls, marshal
 from tests.backends import Backend, running_ministack
 from tests.unit.migration.simulator.endless import copied
 
-SETTINGS = Settings(
-    segments=4, concurrency=8, page=100, units_per_second=1e9, settle=0.5, look=0.2, gate_lease=0.2
-)
+SETTINGS = Settings(segments=4, units_per_second=1e9, settle=0.5, gate_lease=0.2)
 """As by default but for the number of segments, no throttle, and no waiting for what is not timed."""
 _STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -241,6 +239,7 @@ async def throughput(backend: Backend, items: int, rounds: int) -> None:
     async with (
         session.client("dynamodb", **options) as dynamodb,
         session.client("dynamodbstreams", **options) as streams,
+        direct_calls(session, dynamodb, streams),
     ):
         stage = Stage(dynamodb, streams, list(legacy_items(items)))
         await stage.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
@@ -49,6 +50,20 @@ def fill(terminal: Terminal, count: int = 6) -> None:
 
 
 # --- what can be said ---------------------------------------------------------------------------
+
+
+def test_without_credentials_one_line_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert migrate.main(["plan", *EXAMPLE]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "migrate.py: AWS: Unable to locate credentials\n")
 
 
 def test_all_that_is_wrong_is_told_at_once(
@@ -362,7 +377,7 @@ async def test_a_plan_says_what_the_mapping_means_and_what_it_takes(terminal: Te
         "capacity   Monolith: 9 read units; 1000 a second are what the copy may take",
         "capacity   Books: 1,200 write units; 1000 a second are what the copy may take",
         "capacity   Shelves: 0 write units; 1000 a second are what the copy may take",
-        "time       about 2 s for the copy: 1 worker of 500 rows a second",
+        "time       about 1 s for the copy: write units of Books",
         "cost       less than 0.01 USD for the copy, less than 0.01 for one verification of"
         " everything, 0.26 a day for reading streams, less than 0.01 a month for what is kept twice"
         " (on-demand prices of us-east-1, read 2026-11-26)",
@@ -649,7 +664,7 @@ async def test_status_is_watched_on_a_terminal_and_told_now_and_then_elsewhere(
     watched = await watching
     assert watched.code == 130
     # Drawn again and again, in place: how far, why it waits, how far behind, what is next.
-    for words in ("\x1b", "copy    ", "of 40 items", "2 write units a second", "lag ", "next: "):
+    for words in ("\x1b", "copy    ", "of 40 items", " units a second", "lag ", "next: "):
         assert watched.screen.count(words) > 2, watched.screen
     elsewhere = terminal.begin("status --watch")
     await asyncio.sleep(15)
