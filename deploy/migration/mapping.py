@@ -1,7 +1,7 @@
 """What belongs where: a mapping of one source table to one table for each module.
 
-Owns the rules' form, what can be proved of them without data, and both directions of the mapping:
-an item to its rows, and rows to their item. Functions that a mapping gives must be pure: the same
+Owns the rules' form and both directions of the mapping: an item to its rows, and rows to their item.
+What can be proved of one without data is `_proof.py`'s. Functions that a mapping gives must be pure: the same
 item has the same rows, whenever it is asked. Sends nothing.
 
 A target's key is made of the source's key, never of another attribute: each key's changes have an
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations, product
 from typing import NamedTuple
 
 from deploy.migration._items import MARK, MARK_BYTES, MAX_ITEM_BYTES, Item, item_size, unmarked
@@ -151,7 +150,7 @@ class Rule:
     @cached_property
     def fields(self) -> frozenset[str]:
         """The names of the fields of the source's key."""
-        return _fields(self.partition, self.sort)
+        return key_fields(self.partition, self.sort)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,14 +232,6 @@ class SplitMapping:
     def target(self, module: str) -> Target:
         """The target of a module. Raises KeyError."""
         return {target.module: target for target in self.targets}[module]
-
-    def problems(self) -> list[str]:
-        """Everything that is wrong with the mapping whatever the data, each a line."""
-        return [
-            *self._overlaps(),
-            *(problem for rule in self.rules for problem in _unprovable(self.source, rule)),
-            *self._collisions(),
-        ]
 
     def place(self, item: Item) -> Placed:
         """Where an item belongs, and its rows. Raises MappingError."""
@@ -378,143 +369,6 @@ class SplitMapping:
                     )
                 yield placed, mapped
 
-    def _overlaps(self) -> Iterator[str]:
-        claims: list[Rule | Nobody] = [*self.rules, *self.nobody]
-        names = [claim.name for claim in claims]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield f"two rules have the name {name!r}"
-        for one, other in combinations(claims, 2):
-            shared = _shared(one.partition, one.sort, other.partition, other.sort)
-            if shared is None:
-                continue
-            if _exclude(one.where, other.where):
-                targets = {claim.target for claim in (one, other) if isinstance(claim, Rule)}
-                if len(targets) > 1:
-                    yield (
-                        f"the rules {one.name!r} and {other.name!r} are of two modules: one item, "
-                        f"as {_shown(shared)}, would have two owners"
-                    )
-            else:
-                yield (
-                    f"the rules {one.name!r} and {other.name!r} overlap: "
-                    f"both are for {_shown(shared)}"
-                )
-
-    def _collisions(self) -> Iterator[str]:
-        """Parts, and what stays, whose keys can meet in one table."""
-        claims = [
-            (f"the part {part.name!r} of {rule.name!r}", rule.target, part.partition, part.sort)
-            for rule in self.rules
-            for part in rule.parts
-        ] + [
-            (f"what stays in {stays.target.table.name} ({stays.why})", stays.target,
-             stays.partition, stays.sort)
-            for stays in self.stays
-        ]  # fmt: skip
-        own = KeyPattern(f"{RESERVED}{{rest:rest}}")
-        for name, _, partition, _ in claims:
-            if partition.common(own) is not None:
-                yield f"{name} can have keys that begin with {RESERVED!r}, the migration's own"
-        for one, other in combinations(claims, 2):
-            if one[1].table.name != other[1].table.name:
-                continue
-            shared = _shared(one[2], one[3], other[2], other[3])
-            if shared is not None:
-                yield f"{one[0]} and {other[0]} collide: both can have {_shown(shared)}"
-        modules = [target.module for target in self.targets]
-        tables = [target.table.name for target in self.targets]
-        for kind, names in (("module", modules), ("table", tables)):
-            for name in sorted({name for name in names if names.count(name) > 1}):
-                yield f"the {kind} {name!r} has two targets"
-        if self.source.name in tables:
-            yield f"the source {self.source.name!r} is a target too"
-
-
-# --- the most frequent rule: one row for an item, attributes renamed ---------------------------
-
-
-def _same(value: Mapping[str, object]) -> Mapping[str, object]:
-    return value
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """An attribute that is named or written otherwise in the target.
-
-    `default` gives the value where the source has none; None leaves it out. An item that has none
-    though it is `required` is an error. What the row has goes back under the source's name.
-    """
-
-    source: str
-    target: str
-    forward: Callable[[Mapping[str, object]], Mapping[str, object]] = _same
-    back: Callable[[Mapping[str, object]], Mapping[str, object]] = _same
-    default: Callable[[Source], Mapping[str, object] | None] | None = None
-    required: Callable[[Source], bool] = lambda _: False
-
-
-@dataclass(frozen=True)
-class Derived:
-    """An attribute of the target that follows from the others of the row; not brought back."""
-
-    target: str
-    compute: Callable[[Row], Mapping[str, object] | None]
-
-
-@dataclass(frozen=True)
-class Renamed:
-    """One row for an item: attributes renamed, some derived; all others go as they are."""
-
-    attributes: tuple[Attribute, ...] = ()
-    derived: tuple[Derived, ...] = ()
-
-    def rows(self, source: Source) -> list[Row]:
-        """As `Part.rows`. Raises ValueError where two attributes would have one name."""
-        renamed = {attribute.source for attribute in self.attributes}
-        row: dict[str, Mapping[str, object]] = {
-            name: value for name, value in source.attributes.items() if name not in renamed
-        }
-        made = {attribute.target for attribute in self.attributes if attribute.target in row} | {
-            derived.target for derived in self.derived if derived.target in row
-        }
-        if made:
-            raise ValueError(f"has an attribute of the target's name already: {sorted(made)}")
-        for attribute in self.attributes:
-            value = source.attributes.get(attribute.source)
-            if value is not None:
-                row[attribute.target] = attribute.forward(value)
-            elif attribute.required(source):
-                raise ValueError(f"{attribute.source!r} is missing")
-            elif attribute.default is not None:
-                default = attribute.default(source)
-                if default is not None:
-                    row[attribute.target] = default
-        for derived in self.derived:
-            computed = derived.compute(Row(source.fields, row))
-            if computed is not None:
-                row[derived.target] = computed
-        return [Row({}, row)]
-
-    def compose(self, _: Fields, rows: Mapping[str, Sequence[Row]]) -> Item | None:
-        """As `Rule.compose`, for a rule of one part."""
-        ((row, *more),) = (tuple(rows.values())) if any(rows.values()) else ((None,),)
-        if row is None:
-            return None
-        if more:
-            raise ValueError("has more than one row")
-        names = {attribute.target: attribute for attribute in self.attributes}
-        left_out = {derived.target for derived in self.derived}
-        item: dict[str, Mapping[str, object]] = {}
-        for name, value in row.attributes.items():
-            if name in names:
-                item[names[name].source] = names[name].back(value)
-            elif name not in left_out:
-                item[name] = value
-        return item
-
-
-# --- what the proofs are made of ---------------------------------------------------------------
-
 
 class _Named:
     """Errors of a mapping's functions become one line with the item and the rule."""
@@ -559,7 +413,8 @@ def _cell(table: Table, rule: Rule, fields: Fields) -> Cell:
     return Cell(table.name, rule.partition.format(fields), sort)
 
 
-def _fields(partition: KeyPattern, sort: KeyPattern | None) -> frozenset[str]:
+def key_fields(partition: KeyPattern, sort: KeyPattern | None) -> frozenset[str]:
+    """The names of the fields of a key."""
     return frozenset((*partition.fields, *(() if sort is None else sort.fields)))
 
 
@@ -584,59 +439,3 @@ def _prefix(pattern: KeyPattern, fields: Fields) -> str:
         else:
             prefix += token
     return prefix
-
-
-def _exclude(one: AttributeIs | None, other: AttributeIs | None) -> bool:
-    return one is not None and other is not None and one.name == other.name and one != other
-
-
-def _shared(
-    partition: KeyPattern,
-    sort: KeyPattern | None,
-    other_partition: KeyPattern,
-    other_sort: KeyPattern | None,
-) -> tuple[str, str | None] | None:
-    """A key of both, None where there is none. Fields that occur in both keys of one claim are
-    taken for free: what this calls shared may then be impossible, never the other way round."""
-    key = partition.common(other_partition)
-    if key is None:
-        return None
-    if sort is None or other_sort is None:
-        return (key, None)
-    sort_key = sort.common(other_sort)
-    return None if sort_key is None else (key, sort_key)
-
-
-def _shown(key: tuple[str, str | None]) -> str:
-    return key[0] if key[1] is None else f"{key[0]} / {key[1]}"
-
-
-def _unprovable(source: Table, rule: Rule) -> Iterator[str]:
-    """What keeps the rule's keys from being an injective function of the source's."""
-    fields = rule.fields
-    if (source.sort is None) != (rule.sort is None):
-        yield f"the rule {rule.name!r} and {source.name} differ about a sort key"
-    for name in sorted(rule.transforms.keys() - fields):
-        yield f"the rule {rule.name!r} transforms {name!r}, which is no field of its key"
-    if not rule.parts:
-        yield f"the rule {rule.name!r} has no part"
-    names = [part.name for part in rule.parts]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"the rule {rule.name!r} has two parts of the name {name!r}"
-    for part, missing in product(rule.parts, sorted(fields)):
-        if missing not in _fields(part.partition, part.sort):
-            yield (
-                f"the part {part.name!r} of {rule.name!r} leaves {missing!r} out of its key: "
-                f"two items could become one row"
-            )
-    for part in rule.parts:
-        if (rule.target.table.sort is None) != (part.sort is None):
-            yield (
-                f"the part {part.name!r} of {rule.name!r} and {rule.target.table.name} differ "
-                f"about a sort key"
-            )
-        for name in sorted(set(part.partition.fields) - fields):
-            yield (
-                f"the part {part.name!r} of {rule.name!r} has {name!r} in its partition key, "
-                f"which is no field of the source's key"
-            )

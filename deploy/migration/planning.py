@@ -13,6 +13,7 @@ from typing import Final
 
 from deploy.migration._items import MARK_BYTES, MAX_ITEM_BYTES, Item, canonical, item_size, mark_of
 from deploy.migration._ports import TableFacts
+from deploy.migration._proof import problems
 from deploy.migration.mapping import Cell, MappingError, SplitMapping
 
 MAX_EXAMPLES: Final = 20
@@ -66,7 +67,7 @@ class Survey:
 
 def check_mapping(mapping: SplitMapping) -> Survey:
     """A survey that has met no item yet: what is wrong with the mapping by itself, all of it."""
-    return Survey(problems=mapping.problems())
+    return Survey(problems=problems(mapping))
 
 
 def survey_items(mapping: SplitMapping, items: Iterable[Item], survey: Survey) -> None:
@@ -139,7 +140,7 @@ async def survey_table(
     mapping: SplitMapping, pages: AsyncIterable[Sequence[Item]], survey: Survey
 ) -> None:
     """`survey_items` for every page. A mapping that is wrong by itself is not tried on data."""
-    if mapping.problems():
+    if problems(mapping):
         return
     async for page in pages:
         survey_items(mapping, page, survey)

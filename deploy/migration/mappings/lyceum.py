@@ -33,12 +33,9 @@ from typing import Any, Final
 from deploy.migration._items import AttributeValue, Item
 from deploy.migration._patterns import KeyPattern
 from deploy.migration.mapping import (
-    Attribute,
-    Derived,
     Fields,
     Nobody,
     Part,
-    Renamed,
     Row,
     Rule,
     Source,
@@ -47,6 +44,7 @@ from deploy.migration.mapping import (
     Table,
     Target,
 )
+from deploy.migration.renaming import Attribute, Derived, Renamed
 from libs.timestamps import format_timestamp, parse_timestamp
 
 LEGACY: Final = Table("Lyceum", "pk", "sk")

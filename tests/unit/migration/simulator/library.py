@@ -25,13 +25,11 @@ from deploy.migration._items import (
 from deploy.migration._patterns import KeyPattern
 from deploy.migration.gate import Gate
 from deploy.migration.mapping import (
-    Attribute,
     AttributeIs,
     Cell,
     Fields,
     Nobody,
     Part,
-    Renamed,
     Row,
     Rule,
     Source,
@@ -39,6 +37,7 @@ from deploy.migration.mapping import (
     Table,
     Target,
 )
+from deploy.migration.renaming import Attribute, Renamed
 from tests.unit.migration.simulator.clients import SimulatedDatabase, World
 from tests.unit.migration.simulator.virtual_time import sleep
 
