@@ -6,7 +6,7 @@ writers and readers go on. The history of every request is then held against wha
 tables against what was acknowledged. What was under way when each one died is counted.
 
 `LYCEUM_MIGRATION_KILLS` says how many there are on each of MiniStack and moto, which are played at the
-same time. With few of them a migration has fewer changes of owner.
+same time: 10, or with 100 a migration with more changes of owner.
 """
 
 from __future__ import annotations
@@ -54,12 +54,22 @@ ATTEMPTS = 25
 KILLED = (
     {"copy": 3, "change": 2, "complete": 1}
     if IS_SHORT
-    else {"copy": 10, "change": 4, "complete": 2}
+    else {"copy": 15, "change": 8, "complete": 5}
 )
 """How many are killed for each part of a migration."""
+CHANGES = (
+    {PROGRESS.module: ("switch", "reverse"), CONTENT.module: ("switch",)}
+    if IS_SHORT
+    else dict.fromkeys(
+        (PROGRESS.module, CONTENT.module), ("switch", "reverse", "switch", "reverse", "switch")
+    )
+)
+"""Of the owner, in their order: with so many a migration has as many kills as are asked for."""
+AT_A_STEP = 1 if IS_SHORT else 4
+"""Of a change's, at most so many die within one step: the others' turn is another one's."""
 STEPS = {"verify": 2.0, "before the fence": 1.5, "fence": 2.3, "drain": 1.0}
 """Steps of a change of owner, and within how many seconds of the beginning of one somebody dies."""
-SECONDS = {"copy": 8.0, "complete": 0.5, **STEPS}
+SECONDS = {"copy": 8.0, "complete": 0.5 if IS_SHORT else 5.0, **STEPS}
 TOLD = {
     "verifying": "verify",
     "requests wait; those under way": "fence",
@@ -103,10 +113,16 @@ class Workers:
         self._loaded.stdin.flush()
         self._running.append(int(self._loaded.stdout.readline()))
 
-    def kill(self, number: int) -> None:
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Their process ids."""
+        return tuple(self._running)
+
+    def kill(self, worker: int) -> None:
         """End one as by kill -9, which raises where it has ended by itself; another takes its
         place."""
-        os.kill(self._running.pop(number % len(self._running)), signal.SIGKILL)
+        self._running.remove(worker)
+        os.kill(worker, signal.SIGKILL)
         self.kills += 1
         self.begin()
 
@@ -147,6 +163,7 @@ class Report:
     items: int = 0
     copy_seconds: float = 0.0
     moments: Counter[str] = field(default_factory=Counter)
+    held: int = 0
     seconds: float = 0.0
 
     def add(self, stage: Stage, workers: Workers) -> None:
@@ -173,7 +190,7 @@ class Report:
             f"pauses of switches {_percentiles(self.pauses)}, "
             f"waits of requests that met a fence {_percentiles(self.waits)}; "
             f"{self.items / self.copy_seconds:.0f} items/s copied, under kills and delays"
-            f"; {self.seconds:.0f} s; killed during "
+            f"; {self.seconds:.0f} s; {self.held} of the killed held work; killed during "
             + ", ".join(f"{what} {times}" for what, times in self.moments.most_common())
         )
 
@@ -212,10 +229,7 @@ class Operator:
         progress = await migration.progress()
         self._report.items += progress.items
         self._report.copy_seconds += time.monotonic() - began
-        for module, commands in (
-            (PROGRESS.module, ("switch", "reverse", "switch")[: 2 if IS_SHORT else 3]),
-            (CONTENT.module, ("switch", "reverse", "switch")[: 1 if IS_SHORT else 3]),
-        ):
+        for module, commands in CHANGES.items():
             for command in commands:
                 await self._until_done(
                     command,
@@ -251,7 +265,15 @@ class Operator:
 
     async def _kill(self, after: float) -> None:
         await asyncio.sleep(after)
-        self._workers.kill(self._chance.randrange(WORKERS))
+        # Who has work, where somebody has: leases are their owner's until others take them over.
+        work = await self.migration.control.rows("work#")
+        at_work = [
+            worker
+            for worker in self._workers.running
+            if any(f"/{worker}-" in str(row.values.get("owner")) for row in work)
+        ]
+        self._workers.kill(self._chance.choice(at_work or self._workers.running))
+        self._report.held += bool(at_work)
         moment = self._command if self._step == self._command else f"{self._command} {self._step}"
         self._report.moments[moment.strip() or "after it"] += 1
 
@@ -291,7 +313,10 @@ class Operator:
         moment ago, is tried again."""
         self._command = name
         steps = list(STEPS) if name in ("switch", "reverse") else [name]
-        self._due += [self._chance.choice(steps) for _ in range(kills)]
+        while kills:
+            together = min(kills, AT_A_STEP if len(steps) > 1 else kills)
+            self._due += [self._chance.choice(steps)] * together
+            kills -= together
         for _ in range(ATTEMPTS):
             self._begin(steps[0])
             try:
@@ -329,7 +354,8 @@ async def played(name: str, backend: Backend) -> None:
     assert report.wrong == []
     assert report.failed == []
     assert report.moments.total() == report.kills
-    assert len(report.pauses) == (3 if IS_SHORT else 6) * report.migrations
+    changes = sum(map(len, CHANGES.values()))
+    assert len(report.pauses) == changes * report.migrations
     assert report.reads > 100
     assert report.writes > 100
 
