@@ -47,7 +47,7 @@ from tests.bench.comparison.contestants import (
     World,
 )
 from tests.bench.comparison.document import renewed
-from tests.bench.comparison.ending import ToldToEndError, run
+from tests.bench.comparison.ending import exit_code, run
 from tests.bench.comparison.environments import ROOT, MissingPeerError
 from tests.bench.comparison.load import UnexpectedAnswerError, ask, fetch
 from tests.bench.comparison.pages import last_page
@@ -312,15 +312,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args(arguments)
     told = Told()
+    return exit_code("compare", told.line, lambda: _carry_out(options, told))
+
+
+def _carry_out(options: argparse.Namespace, told: Told) -> int:
     extent = QUICK if options.quick else FULL
-    try:
-        measured = run(compare(extent, options.only, told))
-    except ToldToEndError as ended:
-        told.line(str(ended))
-        return 130
-    except RuntimeError as error:
-        told.line(f"compare: {error}")
-        return 1
+    measured = run(compare(extent, options.only, told))
     if options.json:
         sys.stdout.write(json.dumps(report.as_json(measured), indent=2) + "\n")
     else:

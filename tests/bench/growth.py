@@ -18,7 +18,7 @@ from pathlib import Path
 
 from deploy.rightsizing._inputs import InputError, read_capacity
 from libs.console import Terminal
-from tests.bench.comparison.ending import ToldToEndError, run
+from tests.bench.comparison.ending import exit_code, run
 from tests.bench.comparison.environments import ROOT
 from tests.bench.growing import report, terminal
 from tests.bench.growing.curves import CURVES, Curve
@@ -96,27 +96,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; gives its exit code."""
     options = _parse(arguments)
     told = Terminal(sys.stderr)
+    return exit_code(
+        "growth",
+        told.line,
+        lambda: _carry_out(options, told),
+        wrongly=(terminal.DocumentError, InputError),
+    )
+
+
+def _carry_out(options: argparse.Namespace, told: Terminal) -> int:
     curves = [curve for curve in CURVES if not options.only or curve.name in options.only]
-    try:
-        if options.into is not None:
-            names = ["machine", "capacity", *(curve.name for curve in curves)]
-            terminal.require_places(options.into, names, by=BY)
-        read_capacity(CAPACITY)
-        found = run(measured(curves, quick=options.quick, told=told))
-        texts = parts(curves, found, document=options.into)
-        if options.into is not None:
-            pictures = {curve.name: report.plot(curve, found[curve.name]) for curve in curves}
-            for path in terminal.write(options.into, texts, pictures, by=BY):
-                told.line(f"wrote {path}")
-    except (terminal.DocumentError, InputError) as error:
-        told.line(f"growth: {error}")
-        return 2
-    except ToldToEndError as ended:
-        told.line(f"growth: {ended}")
-        return 130
-    except RuntimeError as error:
-        told.line(f"growth: {error}")
-        return 1
+    if options.into is not None:
+        names = ["machine", "capacity", *(curve.name for curve in curves)]
+        terminal.require_places(options.into, names, by=BY)
+    read_capacity(CAPACITY)
+    found = run(measured(curves, quick=options.quick, told=told))
+    texts = parts(curves, found, document=options.into)
+    if options.into is not None:
+        pictures = {curve.name: report.plot(curve, found[curve.name]) for curve in curves}
+        for path in terminal.write(options.into, texts, pictures, by=BY):
+            told.line(f"wrote {path}")
     if options.json:
         document = {
             "version": 1,

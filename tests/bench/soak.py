@@ -7,9 +7,9 @@ capacity each, and each one's p99 would be made by the two others.
 First the capacity is measured: requests that follow each other as fast as they are answered. Then the
 rate is looked for that takes 70 % of the core: fewer requests at once cost more each, so that 70 % of
 the capacity would take up to 92 %. That rate is offered at even intervals, whether or not answers come;
-a latency begins when a request is due. Each 15 seconds memory, descriptors and p99 are sampled. Flat is what rises, with the upper end of
-the slope's 95 % interval and after the first fifth of the run, by no more than 1 % (memory), one (file
-descriptors), a quarter (p99).
+a latency begins when a request is due. Each 15 seconds memory, descriptors and p99 are sampled. Flat is
+what rises, with the upper end of the slope's 95 % interval and after the first fifth of the run, by no
+more than 1 % (memory), one (file descriptors), a quarter (the p99 of a second, the median of the 15).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -29,7 +30,7 @@ from libs.console import Terminal
 from tests.bench.comparison import contestants, stored
 from tests.bench.comparison.canned import fake_dynamodb
 from tests.bench.comparison.contestants import Running, World, lyceum_service
-from tests.bench.comparison.ending import ToldToEndError, run
+from tests.bench.comparison.ending import exit_code, run
 from tests.bench.comparison.load import UnexpectedAnswerError, ask, offer
 from tests.bench.comparison.stored import COURSE, Asked
 from tests.bench.growing import soaked, terminal
@@ -185,26 +186,26 @@ async def _offered(
     advance: Callable[[float], None],
 ) -> None:
     window = window_seconds(minutes)
-    answered: list[float] = []
+    answered = Latencies()
     began = time.perf_counter()
 
     async def sample() -> None:
         since, spent = began, process.cpu_seconds
         while True:
             await asyncio.sleep(max(0.0, since + window - time.perf_counter()))
-            if not answered:
+            window_p99, second_p99, requests_answered = answered.taken()
+            if not requests_answered:
                 raise TimeoutError(f"no answer in {window:g} s")
             now, cpu = time.perf_counter(), process.cpu_seconds
-            ordered = sorted(answered)
-            answered.clear()
             found.samples.append(
                 Sample(
                     at=now - began,
                     resident_mebibytes=mebibytes(process.process_id)["now"],
                     unique_mebibytes=unique_mebibytes(process.process_id),
                     descriptors=len(os.listdir(f"/proc/{process.process_id}/fd")),
-                    p99_milliseconds=ordered[int(len(ordered) * 0.99)] * 1e3,
-                    requests=len(ordered),
+                    p99_milliseconds=window_p99 * 1e3,
+                    second_p99_milliseconds=second_p99 * 1e3,
+                    requests=requests_answered,
                     cpu_share=(cpu - spent) / (now - since),
                 )
             )
@@ -216,7 +217,7 @@ async def _offered(
     sampling = asyncio.create_task(sample())
     # A little longer, so that the last window is whole.
     offering = asyncio.create_task(
-        _offer(process, requests, found.rate, minutes * 60 + window / 4, told=answered.append)
+        _offer(process, requests, found.rate, minutes * 60 + window / 4, told=answered.tell)
     )
     try:
         done, _ = await asyncio.wait({sampling, offering}, return_when=asyncio.FIRST_COMPLETED)
@@ -226,6 +227,32 @@ async def _offered(
         for task in (sampling, offering):
             task.cancel()
         await asyncio.gather(sampling, offering, return_exceptions=True)
+
+
+class Latencies:
+    """Seconds that answers took, of a window and of each second of it by itself."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._seconds: dict[int, list[float]] = {}
+
+    def tell(self, seconds: float) -> None:
+        """One more."""
+        self._seconds.setdefault(int(self._clock()), []).append(seconds)
+
+    def taken(self) -> tuple[float, float, int]:
+        """The p99 of all since the last time, the median of the p99 of each second, and how many
+        they are; all 0 where there are none."""
+        seconds, self._seconds = list(self._seconds.values()), {}
+        everything = [latency for of_a_second in seconds for latency in of_a_second]
+        if not everything:
+            return 0.0, 0.0, 0
+        return p99(everything), statistics.median(map(p99, seconds)), len(everything)
+
+
+def p99(latencies: Sequence[float]) -> float:
+    """What all but a hundredth took at most."""
+    return sorted(latencies)[int(len(latencies) * 0.99)]
 
 
 def unique_mebibytes(process_id: int) -> float:
@@ -260,33 +287,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; gives its exit code."""
     options = _parse(arguments)
     told = Terminal(sys.stderr)
+    return exit_code(
+        "soak", told.line, lambda: _carry_out(options, told), wrongly=(terminal.DocumentError,)
+    )
+
+
+def _carry_out(options: argparse.Namespace, told: Terminal) -> int:
     services = [service for service in MIXES if not options.only or service in options.only]
     document: Path | None = options.into
-    try:
-        if document is not None:
-            terminal.require_places(document, services, by=BY)
-        found = run(soaked_all(services, options.minutes, told))
-        names = {
-            service: None if document is None else _picture(document, service).name
-            for service in services
-        }
-        texts = {
-            service: soaked.section(found[service], picture=names[service])
-            for service in services
-        }  # fmt: skip
-        if document is not None:
-            pictures = {f"soak-{service}": soaked.plot(found[service]) for service in services}
-            for path in terminal.write(document, texts, pictures, by=BY):
-                told.line(f"wrote {path}")
-    except terminal.DocumentError as error:
-        told.line(f"soak: {error}")
-        return 2
-    except ToldToEndError as ended:
-        told.line(f"soak: {ended}")
-        return 130
-    except RuntimeError as error:
-        told.line(f"soak: {error}")
-        return 1
+    if document is not None:
+        terminal.require_places(document, services, by=BY)
+    found = run(soaked_all(services, options.minutes, told))
+    names = {
+        service: None if document is None else _picture(document, service).name
+        for service in services
+    }
+    texts = {
+        service: soaked.section(found[service], picture=names[service]) for service in services
+    }
+    if document is not None:
+        pictures = {f"soak-{service}": soaked.plot(found[service]) for service in services}
+        for path in terminal.write(document, texts, pictures, by=BY):
+            told.line(f"wrote {path}")
     if options.json:
         report = {
             "version": 1,

@@ -1,13 +1,13 @@
 """How a program that measures ends: whole, or told to, and then it leaves nothing running.
 
-Owns the signals. What was started is ended by who started it, in the `finally` of its context.
+Owns the signals and the exit codes. What was started is ended by who started it, in the `finally` of its context.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 import uvloop
@@ -33,3 +33,25 @@ async def _until_told(measuring: Coroutine[object, object, T]) -> T:
     task = asyncio.ensure_future(measuring)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
+
+
+def exit_code(
+    program: str,
+    tell: Callable[[str], None],
+    act: Callable[[], int],
+    *,
+    wrongly: tuple[type[Exception], ...] = (),
+) -> int:
+    """What `act` gives. What it raises is told in one line: 2 for an error of the caller's
+    (`wrongly`), 130 for one who was told to end, 1 for what failed (RuntimeError)."""
+    try:
+        return act()
+    except wrongly as error:
+        tell(f"{program}: {error}")
+        return 2
+    except ToldToEndError as ended:
+        tell(f"{program}: {ended}")
+        return 130
+    except RuntimeError as error:
+        tell(f"{program}: {error}")
+        return 1

@@ -10,6 +10,11 @@ itself, round by round: a cost that turns worse at the end is told, however flat
 `drift`: the slope of a value over time, with its 95 % interval. Neighbouring samples of a process's
 memory are no independent ones: the interval is made wider by the residuals' correlation from each to
 the next.
+
+`steady_drift`: the same of a value with bursts that have nothing to do with time, such as a p99 on a
+machine whose host has other guests: the median of the slopes between all pairs of samples, which up to
+a quarter of them may be far off without moving it (Sen 1968, Estimates of the regression coefficient
+based on Kendall's tau).
 """
 
 from __future__ import annotations
@@ -80,20 +85,22 @@ class Growth:
 
 @dataclass(frozen=True)
 class Drift:
-    """`change`: over the time that was looked at. `limit`: how much is still flat."""
+    """`change`: over the time that was looked at, with its interval. `level`: what the value is about.
+    `limit`: how much is still flat."""
 
     change: float
-    half: float
-    mean: float
+    low: float
+    high: float
+    level: float
     limit: float
 
     @property
     def verdict(self) -> Stays:
         """Flat: even the upper end of the interval is no more than the limit. Grows: even the lower end
         is more."""
-        if self.change + self.half <= self.limit:
+        if self.high <= self.limit:
             return Stays.FLAT
-        return Stays.GROWS if self.change - self.half > self.limit else Stays.UNDECIDED
+        return Stays.GROWS if self.low > self.limit else Stays.UNDECIDED
 
 
 def growth(sizes: Sequence[float], rounds: Sequence[Sequence[float]]) -> Growth:
@@ -128,22 +135,56 @@ def drift(
 ) -> Drift:
     """The drift of a value after it has settled. What is still flat is `limit`, or this `share` of the
     mean. Raises ValueError for fewer than four samples."""
-    skipped = int(len(times) * SETTLING)
-    x, y = list(times[skipped:]), list(values[skipped:])
-    if len(x) < 4:
-        raise ValueError("a drift needs four samples after those that are skipped")
+    x, y = _settled(times, values)
     slope, error = _slope(x, y)
     mean_x, mean = statistics.fmean(x), statistics.fmean(y)
     residuals = [b - mean - slope * (a - mean_x) for a, b in zip(x, y, strict=True)]
     wider = _correlated(residuals)
     independent = len(x) / wider
     seconds = x[-1] - x[0]
+    half = error * math.sqrt(wider) * t_95(max(1, int(independent) - 2)) * seconds
     return Drift(
         change=slope * seconds,
-        half=error * math.sqrt(wider) * t_95(max(1, int(independent) - 2)) * seconds,
-        mean=mean,
+        low=slope * seconds - half,
+        high=slope * seconds + half,
+        level=mean,
         limit=mean * (share or 0.0) if limit is None else limit,
     )
+
+
+def steady_drift(times: Sequence[float], values: Sequence[float], *, share: float) -> Drift:
+    """As `drift`, of a value with bursts. Its level is the median, and what is still flat this `share`
+    of that."""
+    x, y = _settled(times, values)
+    slopes = sorted(
+        (y[j] - y[i]) / (x[j] - x[i]) for i, j in itertools.combinations(range(len(x)), 2)
+    )
+    slope = statistics.median(slopes)
+    # How many pairs may rise more than fall by chance alone, by the variance of Kendall's S; wider
+    # where the signs of what is left over follow each other.
+    left = [b - slope * a for a, b in zip(x, y, strict=True)]
+    middle = statistics.median(left)
+    wider = _correlated([math.copysign(1.0, value - middle) for value in left])
+    count = len(x)
+    chance = 1.96 * math.sqrt(wider * count * (count - 1) * (2 * count + 5) / 18)
+    low = max(0, math.floor((len(slopes) - chance) / 2))
+    high = min(len(slopes) - 1, math.ceil((len(slopes) + chance) / 2))
+    seconds, level = x[-1] - x[0], statistics.median(y)
+    return Drift(
+        change=slope * seconds,
+        low=slopes[low] * seconds,
+        high=slopes[high] * seconds,
+        level=level,
+        limit=level * share,
+    )
+
+
+def _settled(times: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    skipped = int(len(times) * SETTLING)
+    x, y = list(times[skipped:]), list(values[skipped:])
+    if len(x) < 4:
+        raise ValueError("a drift needs four samples after those that are skipped")
+    return x, y
 
 
 def t_95(degrees: int) -> float:

@@ -13,6 +13,8 @@ from html import escape
 
 _PANEL_WIDTH, _HEIGHT = 420, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 18, 58, 48
+_MARGIN = 16
+"""For the last panel's last tick, whose number is written around it."""
 _MOST_TICKS = 9
 _COLOURS = ("#15803d", "#1d4ed8", "#d97706", "#b91c1c")
 _GREY, _DARK = "#9ca3af", "#111827"
@@ -43,7 +45,8 @@ class Panel:
 def draw(title: str, panels: Sequence[Panel]) -> str:
     """The document."""
     legend = 16 * max(len(panel.lines) for panel in panels)
-    width, height = _PANEL_WIDTH * len(panels), _TOP + _HEIGHT + _BOTTOM + legend
+    width = _PANEL_WIDTH * len(panels) + _MARGIN
+    height = _TOP + _HEIGHT + _BOTTOM + legend
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
         f' width="{width}" height="{height}" role="img"'

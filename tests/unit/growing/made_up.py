@@ -48,7 +48,7 @@ def soak(*, leaks: float = 0.0) -> Soak:
         capacity_share=0.98,
         rate=700.0,
         samples=[
-            Sample(15.0 * n, 100 + leaks * n, 80 + leaks * n, 40, 5.0 + n % 2, 10_500, 0.7)
+            Sample(15.0 * n, 100 + leaks * n, 80 + leaks * n, 40, 6.0, 5.0 + n % 2, 10_500, 0.7)
             for n in range(1, 41)
         ],
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.growing.fit import Stays, Verdict, drift, growth, t_95
+from tests.bench.growing.fit import Stays, Verdict, drift, growth, steady_drift, t_95
 
 SIZES = [10.0, 100.0, 1_000.0, 10_000.0, 100_000.0]
 
@@ -127,7 +127,7 @@ def wandering(seed: int, *, keeps: float) -> list[float]:
 
 def test_what_stays_is_flat() -> None:
     found = drift(TIMES, [64.0] * len(TIMES), limit=1)
-    assert (found.change, found.half, found.verdict) == (0, 0, Stays.FLAT)
+    assert (found.change, found.low, found.high, found.verdict) == (0, 0, 0, Stays.FLAT)
     assert drift(TIMES, wandering(3, keeps=0.0), share=0.01).verdict is Stays.FLAT
     # What becomes less is not what is looked for.
     falling = drift(TIMES, [100 - time for time in TIMES], share=0.01)
@@ -153,15 +153,68 @@ def test_correlated_samples_are_worth_fewer() -> None:
     correlated = wandering(7, keeps=0.9)
     mixed = list(correlated)
     random.Random(1).shuffle(mixed)
-    assert drift(TIMES, correlated, limit=1).half > 1.5 * drift(TIMES, mixed, limit=1).half
+    wide, narrow = drift(TIMES, correlated, limit=1), drift(TIMES, mixed, limit=1)
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
 
 
 def test_what_has_not_settled_is_not_judged() -> None:
     values = [50.0 if time < 100 else 64.0 for time in TIMES]
     assert drift(TIMES, values, limit=1).verdict is Stays.FLAT
-    assert drift(TIMES, values, limit=1).mean == 64
+    assert drift(TIMES, values, limit=1).level == 64
 
 
 def test_few_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="four samples"):
         drift(TIMES[:3], [1.0, 2.0, 3.0], limit=1)
+    with pytest.raises(ValueError, match="four samples"):
+        steady_drift(TIMES[:3], [1.0, 2.0, 3.0], share=0.25)
+
+
+def bursting(seed: int, *, rise: float = 0.0) -> list[float]:
+    """A p99 about 5 ms, five times as much and more in an eighth of the windows, and at the end in
+    every second one."""
+    source = random.Random(seed)
+    seconds = TIMES[-1] - TIMES[8]
+    found = []
+    for time in TIMES:
+        often = 0.5 if time > TIMES[-1] - 60 else 0.125
+        burst = source.uniform(20, 100) if source.random() < often else 0.0
+        found.append(5 + rise * time / seconds + source.gauss(0, 0.4) + burst)
+    return found
+
+
+def test_bursts_are_no_growth() -> None:
+    found = [steady_drift(TIMES, bursting(seed), share=0.25) for seed in range(200)]
+    verdicts = [one.verdict for one in found]
+    assert verdicts.count(Stays.GROWS) == 0
+    assert verdicts.count(Stays.FLAT) > 80
+    # Least squares see little else than the bursts.
+    squares = [drift(TIMES, bursting(seed), share=0.25).verdict for seed in range(200)]
+    assert squares.count(Stays.FLAT) < 10
+
+
+def test_a_growth_under_bursts_is_seen() -> None:
+    found = [steady_drift(TIMES, bursting(seed, rise=5.0), share=0.25) for seed in range(200)]
+    assert [one.verdict for one in found].count(Stays.FLAT) == 0
+    assert [one.verdict for one in found].count(Stays.GROWS) > 150
+
+
+def test_the_interval_has_the_growth_in_it() -> None:
+    """Of a value without bursts, as often as an interval of 95 % says; samples that follow each other
+    make it wider."""
+    source = random.Random(9)
+    seconds = TIMES[-1] - TIMES[8]
+    held = 0
+    for _ in range(400):
+        values = [100 + 2 * time / seconds + source.gauss(0, 1) for time in TIMES]
+        found = steady_drift(TIMES, values, share=0.25)
+        held += found.low <= 2 <= found.high
+    assert 360 <= held <= 398
+    correlated = wandering(7, keeps=0.9)
+    mixed = list(correlated)
+    random.Random(1).shuffle(mixed)
+    wide, narrow = (
+        steady_drift(TIMES, correlated, share=0.25),
+        steady_drift(TIMES, mixed, share=0.25),
+    )
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)

@@ -18,6 +18,7 @@ from tests.bench.growing import report, soaked
 from tests.bench.growing.curves import CURVES, MEMORY, START
 from tests.bench.growing.measure import FULL, QUICK, seconds_of, sizes_of, weigh
 from tests.bench.growing.soaked import window_seconds
+from tests.bench.soak import Latencies
 from tests.unit.growing.made_up import curve, sizes, soak
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -160,8 +161,21 @@ def test_a_soak_is_flat_or_names_what_is_not() -> None:
 
 def test_a_soak_is_three_panels() -> None:
     root = ElementTree.fromstring(soaked.plot(soak()))
-    assert len(root.findall(f"{SVG}polyline")) == 4
-    assert float(root.attrib["width"]) == 3 * 420
+    assert len(root.findall(f"{SVG}polyline")) == 5
+    # The number below the last tick is not cut.
+    assert float(root.attrib["width"]) > 3 * 420
+
+
+def test_a_moment_that_the_machine_gave_to_others_makes_one_second() -> None:
+    clock = [0.0]
+    latencies = Latencies(lambda: clock[0])
+    for number in range(1_500):
+        clock[0] = number / 100
+        latencies.tell(0.3 if 520 <= number < 550 else 0.005 + (number % 100) * 1e-5)
+    window, second, count = latencies.taken()
+    assert (window, count) == (0.3, 1_500)
+    assert second == pytest.approx(0.00599)
+    assert latencies.taken() == (0.0, 0.0, 0)
 
 
 def test_a_short_soak_has_windows_to_fit() -> None:
