@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 from services.progress_tracking.domain.progress import CourseSummary
 
@@ -75,8 +76,7 @@ class Outline:
         return max(completions[content_id] for content_id in counted)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a learner stands. What needs the outline is None while it is unknown.
 
     `completed_count` counts contents of the outline, or all completed ones while it is unknown.

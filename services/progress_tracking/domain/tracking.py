@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.progress_tracking.domain.errors import AttemptNotStartedError
 from services.progress_tracking.domain.outline import Outline, Standing, Status, settle, standing
@@ -33,8 +33,7 @@ MAX_CONCURRENT_COURSES: Final = 4
 """Courses of one batch that are recorded at the same time."""
 
 
-@dataclass(frozen=True, slots=True)
-class CourseView:
+class CourseView(NamedTuple):
     """A summary together with where the learner stands, judged by one and the same outline."""
 
     summary: CourseSummary
