@@ -21,7 +21,7 @@ which says what is wrong, or finds that nothing is. A test holds the first to th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -64,6 +64,8 @@ _INTEGER: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_FIRST_MILLISECOND: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_LAST_MILLISECOND: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 
 
 class CourseRow(NamedTuple):
@@ -294,7 +296,7 @@ def _usual_head(item: Item) -> CourseRow | RecentRow | None:
                 started_at,
                 completed_at,
                 members,
-                _moments(members),
+                Completions(_earliest(members)),
                 parse_timestamp(updated_at),
             )
         elif kind == _RECENT_ROW:
@@ -310,7 +312,7 @@ def _usual_head(item: Item) -> CourseRow | RecentRow | None:
             row = RecentRow(course_id, attempt, resume, parse_timestamp(updated_at))
         else:
             return None
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return row if _is_whole(item, attributes) else None
 
@@ -389,26 +391,66 @@ def latest_change(course: CourseRow, recent: RecentRow | None) -> datetime:
     return max(course.updated_at, recent.updated_at)
 
 
-def _completions(members: frozenset[str]) -> dict[str, datetime]:
+def _completions(members: frozenset[str]) -> Mapping[str, datetime]:
     try:
-        return _moments(members)
-    except (ValueError, OverflowError):
+        return Completions(_earliest(members))
+    except ValueError:
         raise CorruptProgressError("a completion ends in milliseconds since 1970") from None
 
 
-def _moments(members: frozenset[str]) -> dict[str, datetime]:
-    """The earliest moment of each completion. Raises ValueError, OverflowError."""
+def _earliest(members: frozenset[str]) -> dict[str, int]:
+    """The earliest completion of each content, in milliseconds since 1970. Raises ValueError."""
     parts = [member.partition("#") for member in members]
-    moments = {
-        content_id: _EPOCH + int(milliseconds) * _MILLISECOND
-        for content_id, _, milliseconds in parts
-    }
-    if len(moments) < len(parts):
+    earliest = {content_id: int(milliseconds) for content_id, _, milliseconds in parts}
+    if len(earliest) < len(parts):
         # Rare: a later completion came first.
         for content_id, _, milliseconds in parts:
-            moment = _EPOCH + int(milliseconds) * _MILLISECOND
-            moments[content_id] = min(moments[content_id], moment)
-    return moments
+            earliest[content_id] = min(earliest[content_id], int(milliseconds))
+    return earliest
+
+
+class Completions(Mapping[str, datetime]):
+    """Contents and the moments of their completion, which become moments when one is asked for: a
+    page of courses shows which contents were completed, and hardly ever when."""
+
+    __slots__ = ("_milliseconds", "_moments")
+
+    def __init__(self, milliseconds: dict[str, int]) -> None:
+        """`milliseconds`: since 1970. Raises ValueError outside of the years 1 to 9999."""
+        if milliseconds:
+            moments = milliseconds.values()
+            if min(moments) < _FIRST_MILLISECOND or max(moments) > _LAST_MILLISECOND:
+                raise ValueError("outside of the years 1 to 9999")
+        self._milliseconds = milliseconds
+        self._moments: dict[str, datetime] | None = None
+
+    def __getitem__(self, content_id: str) -> datetime:
+        return self._all()[content_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._milliseconds)
+
+    def __len__(self) -> int:
+        return len(self._milliseconds)
+
+    def keys(self) -> KeysView[str]:
+        """A dictionary's own: it is compared with the contents of an outline."""
+        return self._milliseconds.keys()
+
+    def items(self) -> ItemsView[str, datetime]:
+        """As a dictionary's."""
+        return self._all().items()
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    def _all(self) -> dict[str, datetime]:
+        if self._moments is None:
+            self._moments = {
+                content_id: _EPOCH + milliseconds * _MILLISECOND
+                for content_id, milliseconds in self._milliseconds.items()
+            }
+        return self._moments
 
 
 _Value = TypeVar("_Value")
