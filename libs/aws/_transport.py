@@ -266,9 +266,7 @@ def _invocation_id() -> str:
     """A random UUID (RFC 9562, 5.4) as text, without making an object of it."""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) % 4]
-    return (
-        f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-    )
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _response(model: Any, answer: Answer) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def usual_line(members: Iterable[tuple[Any, Any]]) -> str | None:
     """
     parts: list[str] = []
     for name, value in members:
-        if type(name) is not str or len(name) > SHORT_NAME:
+        if not isinstance(name, str) or len(name) > SHORT_NAME:
             return None
         spelt = _spelt_name(name)
         if spelt is None:
@@ -43,9 +43,7 @@ def usual_line(members: Iterable[tuple[Any, Any]]) -> str | None:
             if len(value) > SHORT_TEXT:
                 return None
             # Nothing in a plain text is escaped.
-            parts.append(
-                f'{spelt}"{value}"' if is_plain(value) else spelt + _spelt_text(value)
-            )
+            parts.append(f'{spelt}"{value}"' if is_plain(value) else spelt + _spelt_text(value))
         elif kind is int:
             if value.bit_length() > _MOST_INTEGER_BITS:
                 return None
