@@ -346,7 +346,9 @@ def _usual_content(item: Item) -> ContentRow | None:
 
 def _is_whole(item: Item, attributes: int) -> bool:
     """Whether there is nothing beside what was read, and nothing that is of two types."""
-    return PARTITION in item and len(item) == attributes == sum(map(len, item.values()))
+    return "S" in item.get(PARTITION, ()) and len(item) == attributes == sum(
+        map(len, item.values())
+    )
 
 
 def _usual_integer(text: str) -> int:

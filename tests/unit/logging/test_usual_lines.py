@@ -74,7 +74,7 @@ def log(event: str, around: Mapping[str, object], values: Mapping[str, object]) 
         get_logger("libs.http._access_log").info(event, **values)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(EVENTS, MEMBERS, MEMBERS)
 def test_both_ways_write_the_same(
     event: str, around: dict[str, object], values: dict[str, object]

@@ -73,14 +73,14 @@ def outcome(render: Callable[[], bytes]) -> object:
         return type(error), str(error).partition(":")[0].partition("codec")[0]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(TEXTS, PAGES, st.none() | TEXTS)
 def test_a_page(user_id: str, page: CoursePage, cursor: str | None) -> None:
     plain = outcome(lambda: encode_json(page_document(user_id, page, cursor)))
     assert outcome(lambda: page_json(user_id, page, cursor)) == plain
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(TEXTS, DETAILED)
 def test_a_course(user_id: str, view: DetailedView) -> None:
     plain = outcome(lambda: encode_json(course_document(user_id, view)))
