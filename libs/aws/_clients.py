@@ -60,6 +60,8 @@ from libs.tracing import AttributeValue, Span, Tracer
 
 Service = Literal["dynamodb", "s3", "sqs"]
 Operation = Callable[..., Awaitable[dict[str, Any]]]
+Attributes = Callable[[Mapping[str, Any]], Mapping[str, AttributeValue]]
+"""What a span tells of a call's parameters; asked for where the span is recorded."""
 
 _REFUSALS = (CircuitOpenError, BulkheadFullError, DeadlineExceededError)
 
@@ -109,7 +111,7 @@ class _Guard:
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
-        attributes: Mapping[str, AttributeValue],
+        attributes: Attributes,
     ) -> dict[str, Any]:
         """As `call`, for what changes nothing."""
         return await self.call(
@@ -121,7 +123,7 @@ class _Guard:
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
-        attributes: Mapping[str, AttributeValue],
+        attributes: Attributes,
         *,
         repeatable: bool,
     ) -> dict[str, Any]:
@@ -142,7 +144,7 @@ class _Guard:
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
-        attributes: Mapping[str, AttributeValue],
+        attributes: Attributes,
         repeatable: Repeatable,
     ) -> dict[str, Any]:
         """Make one call. Raises ConditionFailed, RequestRejected, DependencyError,
@@ -173,7 +175,7 @@ class _Guard:
         operation: str,
         function: Operation,
         params: Mapping[str, Any],
-        attributes: Mapping[str, AttributeValue],
+        attributes: Attributes,
         repeatable: Repeatable,
     ) -> dict[str, Any]:
         attempts = 0
@@ -200,16 +202,9 @@ class _Guard:
                 )
             return response
 
-        with self._tracer.span(
-            f"{self._name}.{operation}",
-            kind="aws",
-            attributes={
-                "rpc.service": self._name,
-                "aws.operation": operation,
-                "aws.region": self._region,
-                **attributes,
-            },
-        ) as span:
+        with self._tracer.span(f"{self._name}.{operation}", kind="aws") as span:
+            if span.is_recording:
+                self._describe(span, operation, attributes(params))
             try:
                 response = await pipeline.call(send, repeatable=repeatable)
             except TimeoutError as error:
@@ -223,6 +218,15 @@ class _Guard:
                 raise
             _note_metadata(span, response)
             return response
+
+    def _describe(
+        self, span: Span, operation: str, attributes: Mapping[str, AttributeValue]
+    ) -> None:
+        span.set_attribute("rpc.service", self._name)
+        span.set_attribute("aws.operation", operation)
+        span.set_attribute("aws.region", self._region)
+        for name, value in attributes.items():
+            span.set_attribute(name, value)
 
 
 class DynamoDB:
@@ -263,9 +267,7 @@ class DynamoDB:
 
     async def describe_table(self, **params: Any) -> dict[str, Any]:
         """DescribeTable."""
-        return await self._guard.read(
-            "DescribeTable", self._client.describe_table, params, _tables(params)
-        )
+        return await self._guard.read("DescribeTable", self._client.describe_table, params, _tables)
 
     async def put_item(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """PutItem."""
@@ -297,13 +299,13 @@ class DynamoDB:
         )
 
     async def _read(self, operation: str, function: Operation, params: Any) -> dict[str, Any]:
-        return await self._guard.read(operation, function, _metered(params), _tables(params))
+        return await self._guard.read(operation, function, _metered(params), _tables)
 
     async def _write(
         self, operation: str, function: Operation, params: Any, repeatable: bool
     ) -> dict[str, Any]:
         return await self._guard.write(
-            operation, function, _metered(params), _tables(params), repeatable=repeatable
+            operation, function, _metered(params), _tables, repeatable=repeatable
         )
 
 
@@ -331,9 +333,7 @@ class S3:
 
     async def head_object(self, **params: Any) -> dict[str, Any]:
         """HeadObject: size, type, entity tag, checksums."""
-        return await self._guard.read(
-            "HeadObject", self._client.head_object, params, _bucket(params)
-        )
+        return await self._guard.read("HeadObject", self._client.head_object, params, _bucket)
 
     async def get_object(self, **params: Any) -> dict[str, Any]:
         """GetObject, with `Body` read whole: for small objects, or a Range of a large one."""
@@ -344,7 +344,7 @@ class S3:
                 response["Body"] = await body.read()
             return response
 
-        return await self._guard.read("GetObject", get_whole_object, params, _bucket(params))
+        return await self._guard.read("GetObject", get_whole_object, params, _bucket)
 
     async def put_object(self, *, repeatable: bool = False, **params: Any) -> dict[str, Any]:
         """PutObject; `Body` is bytes."""
@@ -352,7 +352,7 @@ class S3:
             "PutObject",
             self._client.put_object,
             params,
-            _bucket(params),
+            _bucket,
             repeatable=repeatable,
         )
 
@@ -362,7 +362,7 @@ class S3:
             "DeleteObject",
             self._client.delete_object,
             params,
-            _bucket(params),
+            _bucket,
             repeatable=repeatable,
         )
 
@@ -374,7 +374,7 @@ class S3:
             "CreateMultipartUpload",
             self._client.create_multipart_upload,
             params,
-            _bucket(params),
+            _bucket,
             repeatable=repeatable,
         )
 
@@ -384,13 +384,13 @@ class S3:
             "UploadPart",
             self._client.upload_part,
             params,
-            _bucket(params),
+            _bucket,
             repeatable=repeatable,
         )
 
     async def list_parts(self, **params: Any) -> dict[str, Any]:
         """ListParts; one page of at most 1,000."""
-        return await self._guard.read("ListParts", self._client.list_parts, params, _bucket(params))
+        return await self._guard.read("ListParts", self._client.list_parts, params, _bucket)
 
     async def complete_multipart_upload(
         self, *, repeatable: bool = False, **params: Any
@@ -401,7 +401,7 @@ class S3:
             "CompleteMultipartUpload",
             self._client.complete_multipart_upload,
             params,
-            _bucket(params),
+            _bucket,
             repeatable=repeatable,
         )
 
@@ -413,7 +413,7 @@ class S3:
             "AbortMultipartUpload",
             self._client.abort_multipart_upload,
             params,
-            _bucket(params),
+            _bucket,
             repeatable=repeatable,
         )
 
@@ -484,7 +484,7 @@ class SQS:
         """ReceiveMessage. Cancelled, it may leave messages invisible that nobody has got; they
         come back after their visibility time-out."""
         return await self._guard.read(
-            "ReceiveMessage", self._client.receive_message, params, _queue(params)
+            "ReceiveMessage", self._client.receive_message, params, _queue
         )
 
     async def delete_message_batch(self, **params: Any) -> dict[str, Any]:
@@ -504,7 +504,7 @@ class SQS:
             "SendMessageBatch",
             self._client.send_message_batch,
             params,
-            _queue(params),
+            _queue,
             repeatable=False,
         )
 
@@ -515,7 +515,7 @@ class SQS:
     async def _write(
         self, operation: str, function: Operation, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        return await self._guard.write(operation, function, params, _queue(params), repeatable=True)
+        return await self._guard.write(operation, function, params, _queue, repeatable=True)
 
 
 class Clients:
@@ -629,6 +629,8 @@ def _table_names(params: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _note_metadata(span: Span, response: object) -> None:
+    if not span.is_recording:
+        return
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     if "RequestId" in metadata:
         span.set_attribute("aws.request_id", str(metadata["RequestId"]))

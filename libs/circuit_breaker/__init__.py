@@ -24,6 +24,7 @@ from libs.circuit_breaker._policy import (
     every_exception_is_a_failure,
 )
 from libs.circuit_breaker._registry import CircuitBreakerRegistry
+from libs.circuit_breaker._timeout import SharedTimeout, TimeoutScope
 from libs.circuit_breaker._window import WindowFigures
 
 __all__ = [
@@ -39,10 +40,12 @@ __all__ = [
     "Classifier",
     "InvalidBreakerPolicyError",
     "Outcome",
+    "SharedTimeout",
     "SlidingWindowType",
     "SlowCall",
     "State",
     "StateChanged",
+    "TimeoutScope",
     "WindowFigures",
     "every_exception_is_a_failure",
 ]

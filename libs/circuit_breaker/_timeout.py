@@ -1,14 +1,15 @@
-"""One time-out for all calls of a breaker, with one armed timer instead of a timer a call.
+"""One time-out for many calls, such as a breaker's, with one armed timer instead of a timer a call.
 
-Owns when a call is cut, exactly as `asyncio.timeout` would, and what that costs. A breaker's
-time-out is one constant, so its calls are due in the order in which they began: a queue of the
-calls under way, and one timer for the first of them, are enough. The timer is not cancelled when
-that call ends; it looks at the queue when it strikes and is set anew only while calls are under
-way, so an idle breaker has none for longer than one time-out. Knows nothing of outcomes.
+Owns when a call is cut, exactly as `asyncio.timeout` would, and what that costs. The time-out is
+one constant, so calls are due in the order in which they began: a queue of the calls under way,
+and one timer for the first of them, are enough. The timer is not cancelled when that call ends; it
+looks at the queue when it strikes and is set anew only while calls are under way, so without calls
+there is none for longer than one time-out. Knows nothing of outcomes.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context
 from types import TracebackType
 
@@ -20,8 +21,11 @@ class SharedTimeout:
         self._seconds = seconds
         self._calls: _CallsOfLoop | None = None
 
-    def scope(self) -> "TimeoutScope":
-        """To be entered at once. Raises RuntimeError outside a task."""
+    def scope(self, *, on_expiry: Callable[[], None] | None = None) -> "TimeoutScope":
+        """To be entered at once. Raises RuntimeError outside a task.
+
+        `on_expiry` is called, in an empty context, once the call is due and has been told so.
+        """
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
@@ -30,11 +34,17 @@ class SharedTimeout:
         if calls is None or calls.loop is not loop:
             # Calls of another loop, if any are left, keep their queue by its armed timer.
             calls = self._calls = _CallsOfLoop(loop)
-        scope = TimeoutScope(task, loop.time() + self._seconds, calls.under_way)
+        scope = TimeoutScope(task, loop.time() + self._seconds, calls.under_way, on_expiry)
         calls.under_way.append(scope)
         if calls.timer is None:
             calls.arm(scope.when)
         return scope
+
+    def disarm(self) -> None:
+        """Cancel the timer that may be left once no call is under way."""
+        if self._calls is not None and self._calls.timer is not None:
+            self._calls.timer.cancel()
+            self._calls.timer = None
 
 
 class TimeoutScope:
@@ -43,14 +53,19 @@ class TimeoutScope:
     when: the loop's time at which it is due. expired: whether that has passed before its end.
     """
 
-    __slots__ = ("_cancelling", "_under_way", "expired", "task", "when")
+    __slots__ = ("_cancelling", "_under_way", "expired", "on_expiry", "task", "when")
 
     def __init__(
-        self, task: "asyncio.Task[object]", when: float, under_way: "deque[TimeoutScope]"
+        self,
+        task: "asyncio.Task[object]",
+        when: float,
+        under_way: "deque[TimeoutScope]",
+        on_expiry: Callable[[], None] | None,
     ) -> None:
         self.task: asyncio.Task[object] | None = task
         self.when = when
         self.expired = False
+        self.on_expiry = on_expiry
         self._cancelling = task.cancelling()
         self._under_way = under_way
 
@@ -65,7 +80,7 @@ class TimeoutScope:
     ) -> None:
         # A call that began earlier may last: its successors stay in the queue until it ends, at
         # most until it is due, but not their tasks.
-        task, self.task = self.task, None
+        task, self.task, self.on_expiry = self.task, None, None
         under_way = self._under_way
         while under_way and under_way[0].task is None:
             under_way.popleft()
@@ -104,4 +119,6 @@ class _CallsOfLoop:
                     return
                 scope.task.cancel()
                 scope.expired = True
+                if scope.on_expiry is not None:
+                    scope.on_expiry()
             under_way.popleft()

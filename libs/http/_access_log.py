@@ -81,6 +81,8 @@ def access_log_middleware(
                 finish(redirect.status)
                 raise
             finally:
+                # It knows the request: together they would wait for the garbage collector.
+                del request[FINISH]
                 drain.leave(task)
                 CURRENT.set(around)
             headers = response.headers

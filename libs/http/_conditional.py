@@ -114,9 +114,9 @@ def json_response(
         if status == 200 and request.method in ("GET", "HEAD") and _is_known(request, etag):
             return web.Response(status=304, headers=sent)
     body = bytes(data) if isinstance(data, bytes | bytearray) else encode_json(data)
-    response = web.Response(status=status, body=body, headers=sent)
-    response.content_type = "application/json"
-    return response
+    # Not by `content_type`: aiohttp would take the header apart and put it together again.
+    sent["Content-Type"] = "application/json"
+    return web.Response(status=status, body=body, headers=sent)
 
 
 def _is_known(request: web.Request, etag: str) -> bool:

@@ -14,10 +14,12 @@ what that means for its circuit, is `libs.resilience`'s business, which sees the
 
 import asyncio
 import re
+from contextvars import copy_context
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from libs.circuit_breaker import SharedTimeout
 from libs.http._errors import deadline_exceeded
 from libs.http._keys import ABANDONED, BODY_CUT, FINISH, SPAN
 from libs.http._outside import outside_response
@@ -55,36 +57,58 @@ def deadline_middleware(seconds: float) -> Middleware:
             f"a request may take {MIN_REQUEST_TIMEOUT_SECONDS:g} to "
             f"{MAX_REQUEST_TIMEOUT_SECONDS:g} seconds, not {seconds}"
         )
+    # Nearly all requests have the same time: one timer for all of them costs less than two each.
+    shared = SharedTimeout(seconds)
 
     @web.middleware
     async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        allowed = min(seconds, _asked_for(request))
-        loop = asyncio.get_running_loop()
-
-        def abandon() -> None:
-            request[ABANDONED] = True
-            _answer_without_handler(request)
-
-        watch = loop.call_later(allowed + GRACE_SECONDS, abandon)
-        scope = asyncio.timeout(allowed)
+        asked = _asked_for(request)
+        allowed, timeout = (seconds, shared) if asked >= seconds else (asked, SharedTimeout(asked))
+        watch = _Watch(request)
+        scope = timeout.scope(on_expiry=watch.begin)
         try:
-            with deadline_scope(allowed):
-                async with scope:
-                    response = await handler(request)
+            with scope, deadline_scope(allowed):
+                response = await handler(request)
         except Exception as error:
             if ABANDONED in request:
                 raise HandlerAbandonedError from error
-            if isinstance(error, TimeoutError) and scope.expired():
+            if isinstance(error, TimeoutError) and scope.expired:
                 raise _passed(request) from None
             raise
         finally:
-            watch.cancel()
+            watch.end()
+            if timeout is not shared:
+                timeout.disarm()
         if ABANDONED in request:
             raise HandlerAbandonedError
         # Late by less than the grace, but an answer: what it says was done has been done.
         return response
 
     return limit
+
+
+class _Watch:
+    """Answers a request whose handler has been cancelled and does not end."""
+
+    __slots__ = ("_context", "_request", "_timer")
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        # What is logged of it then belongs to the request.
+        self._context = copy_context()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(GRACE_SECONDS, self._abandon, context=self._context)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _abandon(self) -> None:
+        self._request[ABANDONED] = True
+        _answer_without_handler(self._request)
 
 
 def _answer_without_handler(request: web.Request) -> None:

@@ -5,6 +5,7 @@ a client that excludes it is told before anything is done.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -43,12 +44,17 @@ async def negotiate(request: web.Request, handler: Handler) -> web.StreamRespons
     accept = ",".join(request.headers.getall("Accept", []))
     if accept and request.match_info.http_exception is None:
         media_type = _REPRESENTATIONS.get(request.path, "application/json")
-        if not accepts(accept, media_type):
+        found = _accepts_usual if len(accept) <= _LONGEST_USUAL else accepts
+        if not found(accept, media_type):
             raise Problem(406, "not_acceptable", f"The answer would be {media_type}.")
     return await handler(request)
 
 
 _REPRESENTATIONS: Mapping[str, str] = {"/docs": "text/html"}
+
+# Clients of one kind send one header, each time.
+_accepts_usual = lru_cache(maxsize=256)(accepts)
+_LONGEST_USUAL = 256
 
 
 def _quality(parameters: list[str]) -> float | None:

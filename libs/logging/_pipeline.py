@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TextIO
 
 from structlog.dev import ConsoleRenderer
@@ -16,6 +17,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from libs.logging._context import bound
 from libs.logging._exceptions import active_exception, structured
+from libs.logging._usual_line import usual_line
 from libs.logging._values import redact_event
 from libs.timestamps import Clock, format_timestamp, utc_now
 
@@ -57,6 +59,7 @@ class StreamSink:
 
     def __init__(self, stream: TextIO, *, pretty: bool) -> None:
         self._stream = stream
+        self.writes_json = not pretty
         self._render: Callable[[Mapping[str, object]], str] = (
             _PrettyRenderer() if pretty else _render_json
         )
@@ -64,7 +67,11 @@ class StreamSink:
         self._lock = threading.RLock()
 
     def __call__(self, event: Mapping[str, object]) -> None:
-        line = self._render(event) + "\n"
+        self.write_line(self._render(event))
+
+    def write_line(self, line: str) -> None:
+        """Write a line that is rendered already."""
+        line += "\n"
         with self._lock:
             try:
                 self._stream.write(line)
@@ -89,12 +96,19 @@ class Pipeline:
         settings = self.settings
         if level < settings.level:
             return
+        sink = settings.sink
+        line: str | None = None
         try:
             try:
-                finished = _finished(settings, level, event, values, logger)
+                if isinstance(sink, StreamSink) and sink.writes_json:
+                    line = _usual(settings, level, event, values, logger)
+                finished = _finished(settings, level, event, values, logger) if line is None else {}
             except Exception as failure:
                 finished = _failure_event(settings, logger, failure)
-            settings.sink(finished)
+            if line is not None and isinstance(sink, StreamSink):
+                sink.write_line(line)
+            else:
+                sink(finished)
         except Exception:  # noqa: S110 - the stream is gone, so there is nowhere left to say it
             pass
 
@@ -154,6 +168,33 @@ def _finished(
             entry[name if name not in _OWN_FIELDS else _free(name)] = value
     name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
     return {**_head(settings, name), **redact_event(None, "", entry)}
+
+
+def _usual(
+    settings: Settings, level: int, event: object, values: Mapping[str, object], logger: str | None
+) -> str | None:
+    """What `_finished` gives, rendered; None for what is not usual."""
+    around, name = bound(), _LEVEL_NAMES.get(level)
+    if (
+        name is None
+        or "exc_info" in values
+        or not _OWN_FIELDS.isdisjoint(around)
+        or not _OWN_FIELDS.isdisjoint(values)
+        or not values.keys().isdisjoint(around)
+    ):
+        return None
+    named = () if logger is None else (("logger", logger),)
+    line = usual_line((("event", event), *named, *around.items(), *values.items()))
+    if line is None:
+        return None
+    own = _spelt_own(name, settings.service, settings.version)
+    return f'{{"timestamp":"{format_timestamp(settings.clock())}",{own}{line}}}'
+
+
+@lru_cache(maxsize=64)
+def _spelt_own(level: str, service: str, version: str) -> str:
+    spelt = _render_json({"level": level, "service": service, "version": version})
+    return spelt[1:-1]
 
 
 def _free(name: str) -> str:

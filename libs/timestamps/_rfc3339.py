@@ -19,6 +19,8 @@ _RFC3339 = re.compile(
 )
 # As `format_timestamp` writes it, which is nearly all that is ever read.
 _OWN_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
+_THREE_DIGITS = tuple(f"{number:03}" for number in range(1000))
 
 
 def utc_now() -> datetime:
@@ -41,8 +43,12 @@ def format_timestamp(instant: datetime) -> str:
             instant = instant.astimezone(UTC)
         except OverflowError:
             raise ValueError("the instant is outside the years 1 to 9999 in UTC") from None
-    # 2026-01-02T03:04:05.678+00:00
-    return instant.isoformat(timespec="milliseconds")[:-6] + "Z"
+    # By tables: `isoformat` would write an offset, too, and takes twice as long.
+    return (
+        f"{instant.year:04}-{_TWO_DIGITS[instant.month]}-{_TWO_DIGITS[instant.day]}"
+        f"T{_TWO_DIGITS[instant.hour]}:{_TWO_DIGITS[instant.minute]}:{_TWO_DIGITS[instant.second]}"
+        f".{_THREE_DIGITS[instant.microsecond // 1000]}Z"
+    )
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -16,7 +16,6 @@ from libs.http import (
     CursorCodec,
     Problem,
     ProblemMapping,
-    encode_json,
     forbidden,
     is_identifier,
     json_response,
@@ -30,6 +29,7 @@ from libs.http import (
 )
 from libs.resilience import current_deadline, deadline_scope
 from libs.timestamps import Clock
+from services.progress_tracking.api.rendered import course_json, page_json
 from services.progress_tracking.api.schemas import (
     BATCH,
     BatchBody,
@@ -37,8 +37,6 @@ from services.progress_tracking.api.schemas import (
     NoQuery,
     RestartQuery,
     batch_document,
-    course_document,
-    page_document,
     timely_bodies,
 )
 from services.progress_tracking.domain.tracking import (
@@ -90,7 +88,7 @@ class ProgressHandlers:
         next_cursor = None
         if page.next_after is not None:
             next_cursor = self._cursors.encode({"after": page.next_after}, binding=binding)
-        return _readable(request, page_document(user_id, page, next_cursor))
+        return _readable(request, page_json(user_id, page, next_cursor))
 
     async def get_course_progress(self, request: web.Request) -> web.StreamResponse:
         """`GET /progress/{userId}/{courseId}`."""
@@ -100,7 +98,7 @@ class ProgressHandlers:
         view = await request.app[TRACKING].read(user_id, course_id)
         if view is None:
             raise _not_started()
-        return _readable(request, course_document(user_id, view))
+        return _readable(request, course_json(user_id, view))
 
     async def record_progress(self, request: web.Request) -> web.StreamResponse:
         """`PUT /progress/{userId}/{courseId}`."""
@@ -112,7 +110,7 @@ class ProgressHandlers:
         # No ETag: what is stored is not what was sent (RFC 9110, 9.3.4).
         return json_response(
             request,
-            course_document(user_id, recorded.progress),
+            course_json(user_id, recorded.progress),
             status=201 if recorded.created else 200,
             cache_control=_WRITTEN,
         )
@@ -125,7 +123,7 @@ class ProgressHandlers:
         view = await request.app[TRACKING].restart(user_id, course_id, ending=query.attempt)
         if view is None:
             raise _not_started()
-        return json_response(request, course_document(user_id, view), cache_control=_WRITTEN)
+        return json_response(request, course_json(user_id, view), cache_control=_WRITTEN)
 
     async def record_batch(self, request: web.Request) -> web.StreamResponse:
         """`POST /progress/{userId}/batch`."""
@@ -221,9 +219,8 @@ def _failed(request: web.Request, problem: Problem, path: str) -> dict[str, obje
     return members
 
 
-def _readable(request: web.Request, document: dict[str, object]) -> web.Response:
+def _readable(request: web.Request, body: bytes) -> web.Response:
     # The tag is the content's digest: it follows the outline too, which has no version in common
     # with what the user recorded.
-    body = encode_json(document)
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     return json_response(request, body, etag=etag, cache_control=_READ)

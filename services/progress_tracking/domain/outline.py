@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 from services.progress_tracking.domain.progress import CourseSummary
 
@@ -75,8 +76,7 @@ class Outline:
         return max(completions[content_id] for content_id in counted)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a learner stands. What needs the outline is None while it is unknown.
 
     `completed_count` counts contents of the outline, or all completed ones while it is unknown.
@@ -107,7 +107,11 @@ def settle(summary: CourseSummary, outline: Outline | None) -> CourseSummary:
 
 def standing(summary: CourseSummary, outline: Outline | None) -> Standing:
     """Where the learner of `summary` stands in a course of this outline."""
-    settled = settle(summary, outline)
+    return standing_of_settled(settle(summary, outline), outline)
+
+
+def standing_of_settled(settled: CourseSummary, outline: Outline | None) -> Standing:
+    """`standing` of a summary that `settle` has given for this outline."""
     status = _status(settled)
     if outline is None:
         return Standing(
@@ -153,6 +157,6 @@ def _percent(outline: Outline, done: Collection[str]) -> int:
         return 0
     if len(done) == len(counted):
         return 100
-    share = sum(counted[content_id] for content_id in done)
+    share = sum(map(counted.__getitem__, done))
     # Contents of no weight can be all that is missing.
     return min(100 * share // outline.total, 99)

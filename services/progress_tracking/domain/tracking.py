@@ -13,10 +13,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.progress_tracking.domain.errors import AttemptNotStartedError
-from services.progress_tracking.domain.outline import Outline, Standing, Status, settle, standing
+from services.progress_tracking.domain.outline import (
+    Outline,
+    Standing,
+    Status,
+    settle,
+    standing_of_settled,
+)
 from services.progress_tracking.domain.outlines import KnownOutlines
 from services.progress_tracking.domain.progress import (
     ContentProgress,
@@ -33,8 +39,7 @@ MAX_CONCURRENT_COURSES: Final = 4
 """Courses of one batch that are recorded at the same time."""
 
 
-@dataclass(frozen=True, slots=True)
-class CourseView:
+class CourseView(NamedTuple):
     """A summary together with where the learner stands, judged by one and the same outline."""
 
     summary: CourseSummary
@@ -227,7 +232,7 @@ class ProgressTracking:
         if settled.completed_at != summary.completed_at:
             # Rare: the outline became known, or lost what was missing, since the last update.
             settled = await self._repository.keep_completion(user_id, settled, at=self._clock())
-        return CourseView(settled, standing(settled, outline))
+        return CourseView(settled, standing_of_settled(settled, outline))
 
 
 def _of_one_course(

@@ -12,14 +12,18 @@ Partition key `userId`, sort key `sk`:
 
 `#` sorts before every character of an id, so rows sort as the ids do, and no id is another's
 prefix. A row of an earlier attempt than the course row's counts as absent.
+
+A user's rows are read in one go where they are as they are written, which is nearly always; a page
+of courses is made of a hundred of them. What is otherwise in any way is read attribute by attribute,
+which says what is wrong, or finds that nothing is. A test holds the first to the second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from libs.aws import marshal, unmarshal
 from libs.timestamps import format_timestamp, parse_timestamp
@@ -55,12 +59,16 @@ POSITION_ATTRIBUTES: Final = (OCCURRED_AT, DEVICE_ID, POSITION_SECONDS)
 
 _COURSE_ROW, _RECENT_ROW = "c", "r"
 _OUTLINE_PARTITION, _OUTLINE_SORT = "~outline#", "OUTLINE"
+_ATTRIBUTES_OF_ANY: Final = len((PARTITION, SORT, ATTEMPT, UPDATED_AT))
+_INTEGER: Final = re.compile(r"[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_FIRST_MILLISECOND: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_LAST_MILLISECOND: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 
 
-@dataclass(frozen=True, slots=True)
-class CourseRow:
+class CourseRow(NamedTuple):
     """`H#<courseId>#c`. `members` is the stored set as it stands, `completions` what it means."""
 
     course_id: str
@@ -78,8 +86,7 @@ class CourseRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RecentRow:
+class RecentRow(NamedTuple):
     """`H#<courseId>#r`."""
 
     course_id: str
@@ -88,8 +95,7 @@ class RecentRow:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRow:
+class ContentRow(NamedTuple):
     """`P#<courseId>#<contentId>`."""
 
     content_id: str
@@ -177,7 +183,8 @@ def outline_item(outline: Outline) -> Item:
 
 def course_row(item: Item) -> CourseRow:
     """Read the course row. Raises CorruptProgressError."""
-    return _course_row(_Row(unmarshal(item)))
+    usual = _usual_head(item)
+    return usual if isinstance(usual, CourseRow) else _course_row(_Row(unmarshal(item)))
 
 
 def _course_row(row: _Row) -> CourseRow:
@@ -195,7 +202,8 @@ def _course_row(row: _Row) -> CourseRow:
 
 def recent_row(item: Item) -> RecentRow:
     """Read the recent row. Raises CorruptProgressError."""
-    return _recent_row(_Row(unmarshal(item)))
+    usual = _usual_head(item)
+    return usual if isinstance(usual, RecentRow) else _recent_row(_Row(unmarshal(item)))
 
 
 def _recent_row(row: _Row) -> RecentRow:
@@ -212,7 +220,10 @@ def _recent_row(row: _Row) -> RecentRow:
 
 def content_row(item: Item) -> ContentRow:
     """Read a content row. Raises CorruptProgressError."""
-    row = _Row(unmarshal(item))
+    return _usual_content(item) or _content_row(_Row(unmarshal(item)))
+
+
+def _content_row(row: _Row) -> ContentRow:
     position = None
     if row.has(OCCURRED_AT):
         position = Position(
@@ -247,14 +258,115 @@ def head_rows(
     """Head rows in the order of their sort keys, brought together by course."""
     found: dict[str, tuple[CourseRow | None, RecentRow | None]] = {}
     for item in items:
-        row = _Row(unmarshal(item))
-        if row.text(SORT).endswith(f"#{_COURSE_ROW}"):
-            course = _course_row(row)
-            found[course.course_id] = (course, None)
+        row = _usual_head(item) or _head(_Row(unmarshal(item)))
+        if isinstance(row, CourseRow):
+            found[row.course_id] = (row, None)
         else:
-            recent = _recent_row(row)
-            found[recent.course_id] = (found.get(recent.course_id, (None, None))[0], recent)
+            found[row.course_id] = (found.get(row.course_id, (None, None))[0], row)
     return [(course_id, course, recent) for course_id, (course, recent) in found.items()]
+
+
+def _head(row: _Row) -> CourseRow | RecentRow:
+    is_course = row.text(SORT).endswith(f"#{_COURSE_ROW}")
+    return _course_row(row) if is_course else _recent_row(row)
+
+
+def _usual_head(item: Item) -> CourseRow | RecentRow | None:
+    """A head row as it is written; None for one that is otherwise, be it right or wrong."""
+    try:
+        _, course_id, kind = item[SORT]["S"].split("#")
+        attempt, updated_at = _usual_integer(item[ATTEMPT]["N"]), item[UPDATED_AT]["S"]
+        attributes = _ATTRIBUTES_OF_ANY
+        row: CourseRow | RecentRow
+        if kind == _COURSE_ROW:
+            started_at = completed_at = None
+            members: frozenset[str] = frozenset()
+            if STARTED_AT in item:
+                attributes += 1
+                started_at = parse_timestamp(item[STARTED_AT]["S"])
+            if COMPLETED_AT in item:
+                attributes += 1
+                completed_at = parse_timestamp(item[COMPLETED_AT]["S"])
+            if COMPLETED in item:
+                attributes += 1
+                members = frozenset(item[COMPLETED]["SS"])
+            row = CourseRow(
+                course_id,
+                attempt,
+                started_at,
+                completed_at,
+                members,
+                Completions(_earliest(members)),
+                parse_timestamp(updated_at),
+            )
+        elif kind == _RECENT_ROW:
+            resume = None
+            if OCCURRED_AT in item:
+                attributes += len(RESUME_ATTRIBUTES)
+                resume = ResumePoint(
+                    parse_timestamp(item[OCCURRED_AT]["S"]),
+                    _usual_text(item[DEVICE_ID]["S"]),
+                    _usual_text(item[CONTENT_ID]["S"]),
+                    _usual_number(item[POSITION_SECONDS]["N"]),
+                )
+            row = RecentRow(course_id, attempt, resume, parse_timestamp(updated_at))
+        else:
+            return None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return row if _is_whole(item, attributes) else None
+
+
+def _usual_content(item: Item) -> ContentRow | None:
+    """As `_usual_head`, a content row."""
+    try:
+        _, _, content_id = item[SORT]["S"].split("#")
+        attributes = _ATTRIBUTES_OF_ANY
+        fraction = position = None
+        if FRACTION in item:
+            attributes += 1
+            fraction = _usual_number(item[FRACTION]["N"])
+        if OCCURRED_AT in item:
+            attributes += len(POSITION_ATTRIBUTES)
+            position = Position(
+                parse_timestamp(item[OCCURRED_AT]["S"]),
+                _usual_text(item[DEVICE_ID]["S"]),
+                _usual_number(item[POSITION_SECONDS]["N"]),
+            )
+        row = ContentRow(
+            content_id,
+            _usual_integer(item[ATTEMPT]["N"]),
+            ContentProgress(fraction, position),
+            parse_timestamp(item[UPDATED_AT]["S"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return row if _is_whole(item, attributes) else None
+
+
+def _is_whole(item: Item, attributes: int) -> bool:
+    """Whether there is nothing beside what was read, and nothing that is of two types."""
+    return "S" in item.get(PARTITION, ()) and len(item) == attributes == sum(
+        map(len, item.values())
+    )
+
+
+def _usual_integer(text: str) -> int:
+    if _INTEGER.fullmatch(text) is None:
+        raise ValueError("not a whole number as it is written")
+    return int(text)
+
+
+def _usual_number(text: str) -> float:
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError("not a number as it is written")
+    return float(text)
+
+
+def _usual_text(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError("not a text")
+    return text
 
 
 def summary_of(course: CourseRow | None, recent: RecentRow | None) -> CourseSummary:
@@ -281,18 +393,66 @@ def latest_change(course: CourseRow, recent: RecentRow | None) -> datetime:
     return max(course.updated_at, recent.updated_at)
 
 
-def _completions(members: frozenset[str]) -> dict[str, datetime]:
-    completions: dict[str, datetime] = {}
-    for member in members:
-        content_id, _, milliseconds = member.partition("#")
-        try:
-            moment = _EPOCH + int(milliseconds) * _MILLISECOND
-        except (ValueError, OverflowError):
-            raise CorruptProgressError("a completion ends in milliseconds since 1970") from None
-        known = completions.get(content_id)
-        if known is None or moment < known:
-            completions[content_id] = moment
-    return completions
+def _completions(members: frozenset[str]) -> Mapping[str, datetime]:
+    try:
+        return Completions(_earliest(members))
+    except ValueError:
+        raise CorruptProgressError("a completion ends in milliseconds since 1970") from None
+
+
+def _earliest(members: frozenset[str]) -> dict[str, int]:
+    """The earliest completion of each content, in milliseconds since 1970. Raises ValueError."""
+    parts = [member.partition("#") for member in members]
+    earliest = {content_id: int(milliseconds) for content_id, _, milliseconds in parts}
+    if len(earliest) < len(parts):
+        # Rare: a later completion came first.
+        for content_id, _, milliseconds in parts:
+            earliest[content_id] = min(earliest[content_id], int(milliseconds))
+    return earliest
+
+
+class Completions(Mapping[str, datetime]):
+    """Contents and the moments of their completion, which become moments when one is asked for: a
+    page of courses shows which contents were completed, and hardly ever when."""
+
+    __slots__ = ("_milliseconds", "_moments")
+
+    def __init__(self, milliseconds: dict[str, int]) -> None:
+        """`milliseconds`: since 1970. Raises ValueError outside of the years 1 to 9999."""
+        if milliseconds:
+            moments = milliseconds.values()
+            if min(moments) < _FIRST_MILLISECOND or max(moments) > _LAST_MILLISECOND:
+                raise ValueError("outside of the years 1 to 9999")
+        self._milliseconds = milliseconds
+        self._moments: dict[str, datetime] | None = None
+
+    def __getitem__(self, content_id: str) -> datetime:
+        return self._all()[content_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._milliseconds)
+
+    def __len__(self) -> int:
+        return len(self._milliseconds)
+
+    def keys(self) -> KeysView[str]:
+        """A dictionary's own: it is compared with the contents of an outline."""
+        return self._milliseconds.keys()
+
+    def items(self) -> ItemsView[str, datetime]:
+        """As a dictionary's."""
+        return self._all().items()
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    def _all(self) -> dict[str, datetime]:
+        if self._moments is None:
+            self._moments = {
+                content_id: _EPOCH + milliseconds * _MILLISECOND
+                for content_id, milliseconds in self._milliseconds.items()
+            }
+        return self._moments
 
 
 _Value = TypeVar("_Value")

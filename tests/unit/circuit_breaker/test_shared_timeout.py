@@ -321,3 +321,41 @@ def test_outside_a_task_there_is_nothing_to_cut() -> None:
     assert [str(problem) for problem in problems] == [
         "a call with a time-out is made inside a task"
     ]
+
+
+def test_who_is_due_is_told_so_once_and_in_no_calls_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+
+    async def main() -> list[tuple[float, str, str]]:
+        loop = asyncio.get_running_loop()
+        told: list[tuple[float, str, str]] = []
+        shared = SharedTimeout(TIMEOUT)
+
+        async def call(name: str, seconds: float) -> None:
+            variable.set(name)
+            with shared.scope(
+                on_expiry=lambda: told.append((loop.time() - 1000, name, variable.get()))
+            ):
+                await asyncio.sleep(seconds)
+
+        calls = [call("stays", 5.0), call("ends", 0.5), call("stays too", 5.0)]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(found) for found in ended] == [TimeoutError, type(None), TimeoutError]
+        return told
+
+    assert simulate(main()) == [(TIMEOUT, "stays", "none"), (TIMEOUT, "stays too", "none")]
+
+
+def test_one_that_is_disarmed_has_no_timer_until_it_is_used_again() -> None:
+    async def main() -> None:
+        shared = SharedTimeout(TIMEOUT)
+        shared.disarm()
+        with shared.scope():
+            pass
+        assert is_armed(shared)
+        shared.disarm()
+        assert not is_armed(shared)
+        with pytest.raises(TimeoutError), shared.scope():
+            await asyncio.sleep(2 * TIMEOUT)
+
+    simulate(main())
