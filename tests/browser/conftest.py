@@ -71,7 +71,7 @@ def new_tab(platform: RunningPlatform, chromium: Browser) -> Iterator[NewTab]:
         return tab
 
     yield open_tab
-    at_home = {platform.gateway, platform.document["aws"]}
+    at_home = {platform.gateway, platform.document["s3"]}
     left = [origin for tab in tabs for origin in tab.origins() if origin not in at_home]
     complaints = [complaint for tab in tabs for complaint in tab.complaints]
     for context in contexts:

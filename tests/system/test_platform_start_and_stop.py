@@ -74,7 +74,7 @@ def mode(path: Path) -> int:
 def test_the_first_start_serves_and_says_where(start: Start) -> None:
     platform = start("--fresh")
     document = platform.document
-    assert document.keys() == {"gateway", "services", "aws", "users"}
+    assert document.keys() == {"gateway", "services", "aws", "s3", "users"}
     assert document["services"].keys() == {
         "course_catalog",
         "content_delivery",
