@@ -112,6 +112,7 @@ async def test_the_policy_names_the_store_and_nothing_else(
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == rules["style-src"] == "'self'"
     assert rules["connect-src"] == rules["media-src"] == f"'self' {S3}"
+    assert AWS not in policy
     assert rules["require-trusted-types-for"] == "'script'"
 
 

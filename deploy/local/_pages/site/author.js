@@ -136,8 +136,8 @@ export function showAuthor(main, app, query) {
   function fillOutline(place) {
     const change = (edit, next) => () => { edit(); keep(); drawOutline(next); };
     // At the end of its way it can't go on in that direction: only back.
-    const move = (list, at, by) => change(() => list.splice(at + by, 0, ...list.splice(at, 1)), [`up ${keyOf(list[at])}`, `down ${keyOf(list[at])}`]);
-    const remove = (list, at, edit) => change(edit, [list[at + 1], list[at - 1]].filter(Boolean).map((one) => `remove ${keyOf(one)}`));
+    const move = (list, at, by) => change(() => list.splice(at + by, 0, ...list.splice(at, 1)), [`up-${keyOf(list[at])}`, `down-${keyOf(list[at])}`]);
+    const remove = (list, at, edit) => change(edit, [list[at + 1], list[at - 1]].filter(Boolean).map((one) => `remove-${keyOf(one)}`));
     const { outline } = values;
     place.replaceChildren(
       ...outline.map((section, at) => h("fieldset", { class: "section" },
@@ -145,28 +145,28 @@ export function showAuthor(main, app, query) {
         h("div", { class: "row" },
           input("Title of the section", section),
           h("div", { class: "row tools" }, mover("section", outline, at, move),
-            h("button", { type: "button", id: `remove ${keyOf(section)}`, class: "danger", "aria-label": `Remove the section “${section.title}”`, onclick: remove(outline, at, () => outline.splice(at, 1)) }, "Remove"))),
+            h("button", { type: "button", id: `remove-${keyOf(section)}`, class: "danger", "aria-label": `Remove the section “${section.title}”`, onclick: remove(outline, at, () => outline.splice(at, 1)) }, "Remove"))),
         h("ol", { class: "items" }, section.items.map((item, index) => h("li", { class: "row" },
           input(`Title of item ${index + 1}`, item),
-          h("div", { class: "field" }, h("label", { for: `type ${keyOf(item)}` }, "Type"),
-            h("select", { id: `type ${keyOf(item)}`, onchange: ({ target }) => { item.type = target.value; keep(); } },
+          h("div", { class: "field" }, h("label", { for: `type-${keyOf(item)}` }, "Type"),
+            h("select", { id: `type-${keyOf(item)}`, onchange: ({ target }) => { item.type = target.value; keep(); } },
               TYPES.map((type) => h("option", { value: type, selected: type === item.type }, type)))),
-          h("label", { class: "check" }, h("input", { type: "checkbox", id: `required ${keyOf(item)}`, checked: item.required, onchange: ({ target }) => { item.required = target.checked; keep(); } }), "required"),
+          h("label", { class: "check" }, h("input", { type: "checkbox", id: `required-${keyOf(item)}`, checked: item.required, onchange: ({ target }) => { item.required = target.checked; keep(); } }), "required"),
           h("div", { class: "row tools" }, mover("item", section.items, index, move),
-            h("button", { type: "button", id: `remove ${keyOf(item)}`, class: "danger", "aria-label": `Remove ${item.title}`, onclick: remove(section.items, index, () => { section.items.splice(index, 1); if (!section.items.length) outline.splice(at, 1); }) }, "Remove"))))))),
+            h("button", { type: "button", id: `remove-${keyOf(item)}`, class: "danger", "aria-label": `Remove ${item.title}`, onclick: remove(section.items, index, () => { section.items.splice(index, 1); if (!section.items.length) outline.splice(at, 1); }) }, "Remove"))))))),
       outline.length ? "" : h("p", { class: "soft" }, "Nothing yet. Upload a file below, and it becomes an item."));
   }
 
   function input(label, object) {
-    const id = `title ${keyOf(object)}`;
+    const id = `title-${keyOf(object)}`;
     return h("div", { class: "field grow" }, h("label", { for: id }, label),
       h("input", { id, dir: "auto", value: object.title, required: true, maxlength: 200, oninput: ({ target }) => { object.title = target.value; keep(); } }));
   }
 
   function mover(what, list, at, move) {
     return [
-      h("button", { type: "button", id: `up ${keyOf(list[at])}`, "aria-label": `Move the ${what} “${list[at].title}” up`, disabled: at === 0, onclick: move(list, at, -1) }, "↑"),
-      h("button", { type: "button", id: `down ${keyOf(list[at])}`, "aria-label": `Move the ${what} “${list[at].title}” down`, disabled: at === list.length - 1, onclick: move(list, at, 1) }, "↓"),
+      h("button", { type: "button", id: `up-${keyOf(list[at])}`, "aria-label": `Move the ${what} “${list[at].title}” up`, disabled: at === 0, onclick: move(list, at, -1) }, "↑"),
+      h("button", { type: "button", id: `down-${keyOf(list[at])}`, "aria-label": `Move the ${what} “${list[at].title}” down`, disabled: at === list.length - 1, onclick: move(list, at, 1) }, "↓"),
     ];
   }
 
@@ -177,7 +177,8 @@ export function showAuthor(main, app, query) {
   function fillActions() {
     const isChanged = changed().length > 0;
     fill(actions,
-      h("button", { type: "button", id: "save", class: "main", disabled: !isChanged, onclick: () => form.requestSubmit() }, courseId ? "Save" : "Create the course"),
+      // Not disabled: who has just saved stays on it.
+      h("button", { type: "button", id: "save", class: "main", "aria-disabled": String(!isChanged), onclick: () => isChanged && form.requestSubmit() }, courseId ? "Save" : "Create the course"),
       courseId && status !== "published" && h("button", { type: "button", id: "publish", disabled: isChanged, onclick: () => act("publish") }, "Publish"),
       courseId && status === "published" && h("button", { type: "button", id: "archive", disabled: isChanged, onclick: () => act("archive") }, "Archive"),
       h("span", { class: "soft small", role: "status" }, isChanged ? "Not saved yet; kept on this device." : courseId ? `Saved. It is ${status === "draft" ? "a draft" : status}.` : ""));
@@ -185,6 +186,7 @@ export function showAuthor(main, app, query) {
 
   async function save() {
     const names = changed();
+    if (courseId && !names.length) return;
     const patch = Object.fromEntries(names.map((name) => [name, values[name]]));
     try {
       if (!courseId) {
@@ -346,7 +348,7 @@ export function showAuthor(main, app, query) {
 
 /** What a section or an item is known by, wherever it stands. */
 function keyOf({ id, contentId }) {
-  return id ?? contentId;
+  return id ? `section-${id}` : `item-${contentId}`;
 }
 
 function titleOf(file) {
