@@ -15,6 +15,7 @@ from tests.system.platform_process import RunningPlatform
 
 pytestmark = pytest.mark.timeout(300)
 
+
 def test_an_upload_that_is_killed_goes_on_and_is_published(
     platform: RunningPlatform, new_tab: NewTab, film: Path
 ) -> None:

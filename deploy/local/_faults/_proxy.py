@@ -332,15 +332,12 @@ class FaultProxy:
             sending = asyncio.create_task(self._send_body(client, behind, body))
             sending.add_done_callback(client.could_not_send)
         try:
-            answer = await _answer_head(behind)
-            was_asked = False
-            while answer.status < 200:
-                was_asked = was_asked or answer.status == 100
-                await client.send(answer.raw)
-                answer = await _answer_head(behind)
             if fault is Fault.SLOW:
                 with _held(client):
+                    answer, was_asked = await _answer(client, behind)
                     await asyncio.sleep(self.slow_seconds)
+            else:
+                answer, was_asked = await _answer(client, behind)
             content = Body.of_answer(answer, request.method, behind.reader)
             await self._give(client, fault, answer, content)
         finally:
@@ -405,11 +402,15 @@ async def _for_ever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-async def _answer_head(behind: _Behind) -> Head:
-    answer = await read_head(behind.reader)
-    if answer is None:
-        raise BrokenError
-    return answer
+async def _answer(client: _Client, behind: _Behind) -> tuple[Head, bool]:
+    """The head of the answer, and whether the client was told before to send the body."""
+    was_asked = False
+    while (head := await read_head(behind.reader)) is not None:
+        if head.status >= 200:
+            return head, was_asked
+        was_asked = was_asked or head.status == 100
+        await client.send(head.raw)
+    raise BrokenError
 
 
 async def _give_half(client: _Client, answer: Head, body: Body) -> None:
