@@ -47,4 +47,5 @@ class Keyboard:
 
     def has_focus(self) -> None:
         """The focus is somewhere, and seen where it is."""
-        assert self._page.evaluate(_FOCUS) in ("a place", "marked")
+        found = self._page.evaluate(_FOCUS)
+        assert found in ("a place", "marked"), found

@@ -145,6 +145,29 @@ def test_an_author_works_by_keyboard(
     course = platform.request(f"/courses/{course_id}").json
     assert (course["title"], course["status"]) == ("Mine", "published")
     assert [one["title"] for one in course["outline"][0]["items"]] == ["Was first", "low water"]
+
+    # What takes away what it is done with: an upload is given up, changes are, the outline is.
+    held.clear()
+    keys.go_to(page.get_by_label("Upload a video"))
+    with page.expect_file_chooser() as chosen:
+        page.keyboard.press("Enter")
+    chosen.value.set_files(film)
+    until(page, "document.querySelector('[data-upload]:last-child progress').value >= 10 * 2**20")
+    keys.go_to(page.get_by_role("button", name="Give up").last)
+    keys.press("Enter")
+    row = page.locator("[data-upload]").last
+    expect(row.get_by_role("status")).to_have_text("Given up")
+    expect(row).to_be_focused()
+    keys.go_to(title, "Shift+Tab")
+    keys.write("Not this")
+    page.reload()
+    keys.go_to(page.get_by_role("button", name="Discard my changes"))
+    keys.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Mine")).to_be_focused()
+    expect(title).to_have_value("Mine")
+    keys.go_to(page.get_by_role("button", name="Remove the section “A section”"))
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name="Outline")).to_be_focused()
     assert all("412" in text for text in tab.complaints)
     tab.complaints.clear()
 
@@ -171,8 +194,8 @@ def test_the_board_is_read_and_switched_by_keyboard(new_tab: NewTab) -> None:
     expect(works).to_have_attribute("aria-pressed", "true")
     expect(hanging).to_have_attribute("aria-pressed", "false")
     # The tables' capacity is wider than a narrow window, and scrolls by keys.
-    keys.go_to(page.get_by_role("region", name="Consumed capacity"))
-    live = page.get_by_label("Live")
+    keys.go_to(page.locator(".scroll:has(#capacity)"))
+    live = page.get_by_role("checkbox", name="Live")
     keys.go_to(live, "Shift+Tab")
     keys.press("Space")
     expect(live).not_to_be_checked()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.authoring import STORE_PUT, new_course, part_of, state
 from tests.browser.browser import serious_findings, until
@@ -16,6 +16,12 @@ pytestmark = pytest.mark.timeout(300)
 
 VIDEO = "document.querySelector('video:not([data-role])')"
 WAITS = "The video waits for its store"
+
+
+def slow_down(page: Page) -> None:
+    """A line on which a film plays well and is not there as a whole at once."""
+    line = {"offline": False, "latency": 0, "downloadThroughput": 300_000, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", line)
 
 
 def test_nothing_is_lost_while_s3_is_gone(new_tab: NewTab, film: Path) -> None:
@@ -32,7 +38,9 @@ def test_nothing_is_lost_while_s3_is_gone(new_tab: NewTab, film: Path) -> None:
 
     page.route(STORE_PUT, hold_the_third)
     page.get_by_label("Upload a video").set_input_files(film)
-    learner = new_tab("/?course=tides&item=tides-1-1")
+    learner = new_tab("/")
+    slow_down(learner.page)
+    learner.page.goto("/?course=tides&item=tides-1-1")
     until(learner.page, f"{VIDEO}?.readyState >= 3")
     learner.page.evaluate(f"{VIDEO}.currentTime = 3; {VIDEO}.play()")
     until(learner.page, f"!{VIDEO}.seeking && {VIDEO}.currentTime > 3.1")

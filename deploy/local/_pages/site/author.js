@@ -27,7 +27,7 @@ export function showAuthor(main, app, query) {
   let values = null; // what the author has made of it
 
   const told = h("div", { class: "stack" });
-  const form = h("form", { class: "card stack", onsubmit: (event) => { event.preventDefault(); save(); } });
+  const form = h("form", { id: "course", class: "card stack", onsubmit: (event) => { event.preventDefault(); save(); } });
   const files = h("section", { class: "card stack", "aria-label": "Files" });
   const actions = h("div", { class: "row middle actions" });
 
@@ -122,14 +122,16 @@ export function showAuthor(main, app, query) {
     return h("div", { class: "field grow" }, h("label", { for: `f-${name}` }, FIELDS[name]), element);
   }
 
-  /** After a change the focus is on the first of `next` that can have it, where it is nowhere else. */
+  /** Where the focus was in it and what had it is gone, the first of `next` that can have it has it. */
   function drawOutline(next = []) {
     const place = document.getElementById("outline");
     if (!place) return;
+    const isHere = place.contains(document.activeElement);
     redraw(place, () => fillOutline(place));
-    for (const id of isFocusLost() ? [...next, "outline-title"] : []) {
+    if (!isHere) return;
+    for (const id of [...next, "outline-title"]) {
+      if (!isFocusLost()) return;
       document.getElementById(id)?.focus();
-      if (!isFocusLost()) break;
     }
   }
 
@@ -178,7 +180,7 @@ export function showAuthor(main, app, query) {
     const isChanged = changed().length > 0;
     fill(actions,
       // Not disabled: who has just saved stays on it.
-      h("button", { type: "button", id: "save", class: "main", "aria-disabled": String(!isChanged), onclick: () => isChanged && form.requestSubmit() }, courseId ? "Save" : "Create the course"),
+      h("button", { form: "course", id: "save", class: "main", "aria-disabled": String(!isChanged) }, courseId ? "Save" : "Create the course"),
       courseId && status !== "published" && h("button", { type: "button", id: "publish", disabled: isChanged, onclick: () => act("publish") }, "Publish"),
       courseId && status === "published" && h("button", { type: "button", id: "archive", disabled: isChanged, onclick: () => act("archive") }, "Archive"),
       h("span", { class: "soft small", role: "status" }, isChanged ? "Not saved yet; kept on this device." : courseId ? `Saved. It is ${status === "draft" ? "a draft" : status}.` : ""));
@@ -186,7 +188,7 @@ export function showAuthor(main, app, query) {
 
   async function save() {
     const names = changed();
-    if (courseId && !names.length) return;
+    if (!names.length) return;
     const patch = Object.fromEntries(names.map((name) => [name, values[name]]));
     try {
       if (!courseId) {
