@@ -155,9 +155,9 @@ def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTa
         "tableDynamoDB Progress",
         "bucketS3 lyceum-content",
     } <= set(drawn)
-    calls = edges.filter(has_text="S3 lyceum-content").locator("td:nth-child(3)")
+    asked = edges.filter(has_text="S3 lyceum-content").locator("td:nth-child(3)")
     until(
-        lambda: calls_of_s3(platform) == int(calls.inner_text()) >= 2,
+        lambda: calls_of_s3(platform) == int(asked.inner_text()) >= 2,
         "the map shows as many calls of S3 as the segments say",
     )
 
