@@ -107,7 +107,8 @@ _READY_LINE = '{"endpoint"'
 _AWS = "embedded-aws"
 _GATEWAY = "gateway"
 _TRACES = "traces"
-_FAULT_PORTS = _DYNAMODB, _KEYS, _FAULTS_CONTROL = "dynamodb", "keys", "faults' control"
+_BEHIND_FAULTS = _DYNAMODB, _S3, _KEYS = "dynamodb", "s3", "keys"
+_FAULTS_CONTROL = "faults' control"
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class Platform:
         async with self._console.waiting(), self._stack:
             self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
             monolith = () if self._options.monolith_items is None else (MONOLITH,)
-            names = (_AWS, PAGES, *_FAULT_PORTS, *SERVICES, *monolith)
+            names = (_AWS, PAGES, *_BEHIND_FAULTS, _FAULTS_CONTROL, *SERVICES, *monolith)
             self._ports = {name: self._stack.enter_context(reserve()) for name in names}
             await remove_leftovers(self._folder, self._console)
             self._runner = await self._chosen_runner()
@@ -270,7 +271,7 @@ class Platform:
                 python,
                 state=self._folder.aws.absolute(),
                 port=port_of(self._ports[_AWS]),
-                forwarded_from=[port_of(self._ports[name]) for name in (_DYNAMODB, _KEYS)],
+                forwarded_from=[port_of(self._ports[name]) for name in _BEHIND_FAULTS],
                 docker_host=containers.engine if containers else None,
                 task_logs=self._folder.logs.absolute(),
             ),
@@ -451,14 +452,24 @@ class Platform:
         return self._options.containers is None
 
     def _through_faults(self, service: str) -> dict[str, str]:
-        """What leads a service to DynamoDB and to the issuer's keys by way of the faults."""
+        """What leads a service to DynamoDB, S3 and the issuer's keys by way of the faults.
+
+        Whoever the service signs a URL for goes to S3 that way too: the URL names it, and the Host
+        that it names is signed.
+        """
         if not self._has_faults:
             return {}
         keys = URL(self._resources.pool.jwks_url).with_port(port_of(self._ports[_KEYS]))
         return {
             "AWS_ENDPOINT_URL_DYNAMODB": local_url(self._ports[_DYNAMODB]),
+            "AWS_ENDPOINT_URL_S3": self._s3_url,
             f"{PREFIXES[service]}AUTH_JWKS_URL": str(keys),
         }
+
+    @property
+    def _s3_url(self) -> str:
+        """Where the services, and who has a URL of theirs, find S3."""
+        return local_url(self._ports[_S3]) if self._has_faults else self._aws.endpoint_url
 
     async def _start_faults(self) -> None:
         with self._console.step("faults"):
@@ -466,6 +477,7 @@ class Platform:
                 faults_program(
                     aws=port_of(self._ports[_AWS]),
                     dynamodb=port_of(self._ports[_DYNAMODB]),
+                    s3=port_of(self._ports[_S3]),
                     keys=port_of(self._ports[_KEYS]),
                     control=port_of(self._ports[_FAULTS_CONTROL]),
                 )
@@ -661,6 +673,7 @@ class Platform:
             gateway=local_url(self._listener),
             services=urls,
             aws=self._aws.endpoint_url,
+            s3=self._s3_url,
             users={
                 user: User(token.subject, token.token, self._folder.header_file(user))
                 for user, token in tokens.items()

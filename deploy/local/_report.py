@@ -74,11 +74,12 @@ class MonolithAddress:
 
 @dataclass(frozen=True)
 class Ready:
-    """A platform that is ready."""
+    """A platform that is ready. `s3` is where signed URLs lead: it may stand before `aws`."""
 
     gateway: str
     services: Mapping[str, str]
     aws: str
+    s3: str
     users: Mapping[str, User]
     state: Path
     logs: Path
@@ -102,6 +103,7 @@ class Ready:
             "gateway": self.gateway,
             "services": dict(self.services),
             "aws": self.aws,
+            "s3": self.s3,
             **({"registry": cluster.registry, "cluster": cluster.name} if cluster else {}),
             **of_monolith,
             "users": {

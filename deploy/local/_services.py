@@ -241,7 +241,7 @@ def traces_program(folder: Path, source: socket.socket) -> Program:
     )
 
 
-def faults_program(*, aws: int, dynamodb: int, keys: int, control: int) -> Program:
+def faults_program(*, aws: int, dynamodb: int, s3: int, keys: int, control: int) -> Program:
     """The proxies in front of the embedded AWS that fail as they are told; all are ports."""
 
     async def is_passing_on(output: str) -> bool:
@@ -253,6 +253,7 @@ def faults_program(*, aws: int, dynamodb: int, keys: int, control: int) -> Progr
             *(sys.executable, "-m", "deploy.local._faults"),
             *("--to", str(aws)),
             *("--dynamodb", str(dynamodb)),
+            *("--s3", str(s3)),
             *("--keys", str(keys)),
             *("--control", str(control)),
         ],

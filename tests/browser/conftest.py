@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import signal
+import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
+from tests.browser.authoring import VIDEO
 from tests.browser.browser import ARGUMENTS, CHROMIUM, NOT_HERE, PATIENCE_MS, Watched
 from tests.system.platform_process import RunningPlatform, is_alive
 
 expect.set_options(timeout=PATIENCE_MS)
+
+FREE_BYTES = 7 * 1024 * 1024
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +45,15 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video that is sent in three parts: a sample's, and then nothing (ISO 14496-12, `free`)."""
+    path = tmp_path_factory.mktemp("films") / "low-water.mp4"
+    box = struct.pack(">I4s", FREE_BYTES, b"free") + bytes(FREE_BYTES - 8)
+    path.write_bytes(VIDEO.read_bytes() + box)
+    return path
 
 
 NewTab = Callable[..., Watched]
@@ -71,7 +85,7 @@ def new_tab(platform: RunningPlatform, chromium: Browser) -> Iterator[NewTab]:
         return tab
 
     yield open_tab
-    at_home = {platform.gateway, platform.document["aws"]}
+    at_home = {platform.gateway, platform.document["s3"]}
     left = [origin for tab in tabs for origin in tab.origins() if origin not in at_home]
     complaints = [complaint for tab in tabs for complaint in tab.complaints]
     for context in contexts:

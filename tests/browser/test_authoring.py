@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
-from tests.browser.browser import Watched, serious_findings, until
+from tests.browser.authoring import STORE_PUT, VIDEO, new_course, part_of, state
+from tests.browser.browser import serious_findings, until
 from tests.browser.conftest import NewTab
-from tests.system.platform_process import ROOT, RunningPlatform
+from tests.system.platform_process import RunningPlatform
 
 pytestmark = pytest.mark.timeout(300)
-
-VIDEO = ROOT / "deploy" / "local" / "samples" / "media" / "tides" / "spring-and-neap.mp4"
-FREE_BYTES = 7 * 1024 * 1024
-STORE_PUT = "**/lyceum-content/**partNumber=*"
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video that is sent in three parts: a sample's, and then nothing (ISO 14496-12, `free`)."""
-    path = tmp_path_factory.mktemp("films") / "low-water.mp4"
-    box = struct.pack(">I4s", FREE_BYTES, b"free") + bytes(FREE_BYTES - 8)
-    path.write_bytes(VIDEO.read_bytes() + box)
-    return path
-
-
-def new_course(tab: Watched, slug: str) -> str:
-    """Creates a draft by the page; gives its id."""
-    page = tab.page
-    page.get_by_role("link", name="Write a new course").click()
-    page.get_by_label("Title").fill(f"Course {slug}")
-    page.get_by_label("Address (slug)").fill(slug)
-    page.get_by_label("Short description").fill("What low water shows.")
-    page.get_by_label("Description", exact=True).fill("A course of one film.")
-    page.get_by_role("button", name="Create the course").click()
-    expect(page.get_by_text("Saved. It is a draft.")).to_be_visible()
-    return parse_qs(urlsplit(page.url).query)["edit"][0]
-
-
-def part_of(url: str) -> str:
-    return parse_qs(urlsplit(url).query)["partNumber"][0]
-
-
-def state(page: Page, text: str) -> None:
-    expect(page.locator("[data-upload] [role=status]")).to_contain_text(text)
 
 
 def test_an_upload_that_is_killed_goes_on_and_is_published(

@@ -442,7 +442,7 @@ def test_pages_keep_to_their_policy_and_are_not_sent_twice(
     policy = loaded.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert platform.document["aws"] in policy
+    assert platform.document["s3"] in policy
     page.reload()
     expect(page.locator(".courses li").first).to_be_visible()
     assets = [answer for answer in tab.responses if "/-/assets/" in answer.url]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.browser import serious_findings
 from tests.browser.conftest import NewTab
 from tests.system.exchange import ask
-from tests.system.platform_process import RunningPlatform
+from tests.system.platform_process import RunningPlatform, until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,8 +28,8 @@ def request(platform: RunningPlatform, path: str, trace: str) -> int:
     ).status
 
 
-def publish(platform: RunningPlatform) -> None:
-    """A course of one item, made and published by the author."""
+def publish(platform: RunningPlatform) -> str:
+    """A course of one item, made and published by the author; its id."""
     token = platform.document["users"]["author"]["accessToken"]
     item = {"contentId": "tides-1-2", "title": "An item", "type": "reading"}
     course = {
@@ -47,6 +50,43 @@ def publish(platform: RunningPlatform) -> None:
         headers={"If-Match": str(made.headers["ETag"]), "Content-Length": "0"},
     )
     assert published.status == 200
+    return str(made.json["id"])
+
+
+def upload_nothing(platform: RunningPlatform, course_id: str) -> None:
+    """An upload in parts that is begun and given up: the service asks S3 for both."""
+    token = platform.document["users"]["author"]["accessToken"]
+    film = {"title": "A film", "contentType": "video/mp4", "sizeBytes": 9 * 2**20}
+    url = f"{platform.gateway}/content"
+    begun = ask(url, method="POST", token=token, json_body={"courseId": course_id, **film})
+    assert begun.status == 201
+    given_up = ask(
+        f"{url}/{begun.json['id']}/upload/abort",
+        method="POST",
+        token=token,
+        headers={"Content-Length": "0"},
+    )
+    assert given_up.status == 204
+
+
+def calls_of_s3(platform: RunningPlatform) -> int:
+    """How often content delivery called S3 in the last five minutes, by its own segments."""
+    since = time.time() - 300
+    return sum(
+        part.get("name") == "S3" and part["aws"]["bucket_name"] == "lyceum-content"
+        for path in (platform.state / "traces").glob("segments.jsonl*")
+        for line in path.read_bytes().splitlines()
+        if line.endswith(b"}") and b'"lyceum-content"' in line
+        for segment in [json.loads(line)]
+        if segment["name"] == "content_delivery" and segment["start_time"] >= since
+        for part in parts_of(segment)
+    )
+
+
+def parts_of(entity: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for part in entity.get("subsegments", ()):
+        yield part
+        yield from parts_of(part)
 
 
 def fresh(number: int) -> str:
@@ -89,7 +129,8 @@ def test_the_trace_of_a_click_is_found_and_complete(new_tab: NewTab) -> None:
 
 def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTab) -> None:
     page = new_tab("/traces").page
-    publish(platform)  # which progress_tracking hears of by the queue
+    course_id = publish(platform)  # which progress_tracking hears of by the queue
+    upload_nothing(platform, course_id)
     assert request(platform, "/courses/tides", fresh(10)) == 200
     assert request(platform, "/progress/me/no-course", fresh(11)) == 404
     page.get_by_text("The same as a table").click()
@@ -99,6 +140,7 @@ def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTa
         ("course_catalog", "DynamoDB CourseCatalog"),
         ("gateway", "progress_tracking"),
         ("progress_tracking", "DynamoDB Progress"),
+        ("content_delivery", "S3 lyceum-content"),
         ("SQS", "progress_tracking"),
     ):
         one = edges.filter(
@@ -107,7 +149,17 @@ def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTa
         one = one.filter(has=page.locator("td:nth-child(2)", has_text=re.compile(f"^{calls[1]}$")))
         expect(one).to_have_count(1)
     drawn = page.locator(".map .node").all_text_contents()
-    assert {"gateway", "servicecourse_catalog", "tableDynamoDB Progress"} <= set(drawn)
+    assert {
+        "gateway",
+        "servicecourse_catalog",
+        "tableDynamoDB Progress",
+        "bucketS3 lyceum-content",
+    } <= set(drawn)
+    asked = edges.filter(has_text="S3 lyceum-content").locator("td:nth-child(3)")
+    until(
+        lambda: calls_of_s3(platform) == int(asked.inner_text()) >= 2,
+        "the map shows as many calls of S3 as the segments say",
+    )
 
 
 def test_the_list_is_live_and_can_be_filtered(platform: RunningPlatform, new_tab: NewTab) -> None:
@@ -128,9 +180,8 @@ def test_the_list_is_live_and_can_be_filtered(platform: RunningPlatform, new_tab
     assert "status=4" in page.url
     page.reload()
     expect(row).to_be_visible()
-    page.get_by_label("Slower than").fill("59999")
-    expect(listed).to_have_count(0)
-    page.get_by_label("Slower than").fill("")
+    slower_ones_are_shown(platform, page)
+    expect(row).to_be_visible()
 
     # By the keyboard alone.
     row.focus()
@@ -139,6 +190,45 @@ def test_the_list_is_live_and_can_be_filtered(platform: RunningPlatform, new_tab
     expect(page.locator(".waterfall .mark-error").first).to_be_visible()
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#one")).to_be_hidden()
+
+
+def slower_ones_are_shown(platform: RunningPlatform, page: Page) -> None:
+    """By a bound that some are above and some are not; held against what the traces took themselves."""
+    own = {fresh(n) for n in range(200, 206)}
+    assert {request(platform, "/courses/no-such-course", trace) for trace in own} == {404}
+
+    def took() -> dict[str, float]:
+        listed = page.request.get("/-/traces?after=0").json()["traces"]
+        # Of those whose request and segment have both come: how long they took is known.
+        return {
+            trace["id"]: trace["durationMs"]
+            for trace in listed
+            if ("gateway", "course_catalog") in [(e["from"], e["to"]) for e in trace["edges"]]
+        }
+
+    until(lambda: own <= took().keys(), "the traces are whole")
+    page.reload()
+    page.get_by_role("checkbox", name="Live").uncheck()
+    expect(page.locator(f'#list a[data-trace="{max(own)}"]')).to_be_visible()
+    milliseconds = took()
+    shown = [trace for trace in trace_ids(page) if trace in milliseconds]
+    bound = sorted(milliseconds[trace] for trace in shown)[len(shown) // 2]
+    slower = [trace for trace in shown if milliseconds[trace] > bound]
+    assert 0 < len(slower) < len(shown)
+    page.get_by_label("Slower than").fill(str(bound))
+    assert [trace for trace in trace_ids(page) if trace in milliseconds] == slower
+    page.get_by_label("Slower than").fill("59999")
+    expect(page.locator("#list tr")).to_have_count(0)
+    page.get_by_label("Slower than").fill("")
+    page.get_by_role("checkbox", name="Live").check()
+
+
+def trace_ids(page: Page) -> list[str]:
+    """The traces that are listed, the newest first."""
+    found: list[str] = page.eval_on_selector_all(
+        "#list a", "(links) => links.map((link) => link.dataset.trace)"
+    )
+    return found
 
 
 def test_a_breaker_is_seen_open_and_closed_again(

@@ -74,7 +74,7 @@ def mode(path: Path) -> int:
 def test_the_first_start_serves_and_says_where(start: Start) -> None:
     platform = start("--fresh")
     document = platform.document
-    assert document.keys() == {"gateway", "services", "aws", "users"}
+    assert document.keys() == {"gateway", "services", "aws", "s3", "users"}
     assert document["services"].keys() == {
         "course_catalog",
         "content_delivery",
@@ -83,7 +83,7 @@ def test_the_first_start_serves_and_says_where(start: Start) -> None:
     assert document["users"].keys() == {"learner-a", "learner-b", "author", "staff"}
     for user in document["users"].values():
         assert user.keys() == {"sub", "accessToken"}
-    urls = [document["gateway"], *document["services"].values(), document["aws"]]
+    urls = [document["gateway"], *document["services"].values(), document["aws"], document["s3"]]
     assert all(url.startswith("http://127.0.0.1:") for url in urls)
     assert len(platform.process_ids) == PROCESSES
 
@@ -95,6 +95,9 @@ def test_the_first_start_serves_and_says_where(start: Start) -> None:
     assert courses.status == 200
     assert len(courses.json["items"]) >= 12
     assert in_progress(platform) == []
+    # Players go to S3 by way of what can let it fail; nothing else is told of that way.
+    assert document["s3"] != document["aws"]
+    assert platform.request("/content/tides-1-1").json["url"].startswith(f"{document['s3']}/")
 
     token = run_up("token", "staff", "--state", str(state), directory=platform.directory)
     assert (token.returncode, token.stdout.count("\n")) == (0, 1), token.stderr

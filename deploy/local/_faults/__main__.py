@@ -1,4 +1,4 @@
-"""The process: ``python -m deploy.local._faults --to N --dynamodb N --keys N --control N`` (ports).
+"""The process: ``python -m deploy.local._faults --to N --dynamodb N --s3 N --keys N --control N`` (ports).
 
 `GET /faults` says what can fail and does; `PUT /faults/{dependency}` with `{"fault": …}` switches. It
 begins without a fault, also when it is started again. SIGTERM: exit 0.
@@ -15,19 +15,20 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from deploy.local._faults import DynamoDBDialect, Fault, FaultProxy, WebDialect
+from deploy.local._faults import DynamoDBDialect, Fault, FaultProxy, S3Dialect, WebDialect
 
 READY_LINE = "passing on"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="faults", description="Faults of AWS, on this machine.")
-    for name in ("to", "dynamodb", "keys", "control"):
+    for name in ("to", "dynamodb", "s3", "keys", "control"):
         parser.add_argument(f"--{name}", type=int, required=True, help="port of 127.0.0.1")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     proxies = {
         "dynamodb": FaultProxy(DynamoDBDialect(), port=options.dynamodb),
+        "s3": FaultProxy(S3Dialect(), port=options.s3),
         "keys": FaultProxy(WebDialect(), port=options.keys),
     }
     for proxy in proxies.values():

@@ -7,32 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import MappingProxyType
 from typing import Protocol
 
-
-@dataclass
-class Request:
-    """A request or an answer: its head as it came, to be passed on unchanged, and its body."""
-
-    head: bytes
-    body: bytes = field(default=b"", repr=False)
-
-    @property
-    def method(self) -> str:
-        """The method of a request."""
-        return self.head.split(b" ", 1)[0].decode("latin-1")
-
-    def header(self, name: str) -> str | None:
-        """The value of the first header of that name (in lower case), None where it is absent."""
-        for line in self.head.split(b"\r\n")[1:]:
-            key, _, value = line.partition(b":")
-            if key.decode("latin-1").lower() == name:
-                return value.strip().decode("latin-1")
-        return None
+from deploy.local._faults._message import Head
 
 
 class Dialect(Protocol):
@@ -44,7 +24,7 @@ class Dialect(Protocol):
     def throttle(self) -> bytes:
         """Too many requests."""
 
-    def refusal_of_date(self, request: Request, now: datetime) -> bytes | None:
+    def refusal_of_date(self, request: Head, now: datetime) -> bytes | None:
         """What it says to a signature from another time; None where it takes the request."""
 
 
@@ -67,7 +47,7 @@ class DynamoDBDialect:
             "The level of configured provisioned throughput for the table was exceeded.",
         )
 
-    def refusal_of_date(self, request: Request, now: datetime) -> bytes | None:
+    def refusal_of_date(self, request: Head, now: datetime) -> bytes | None:
         signed = _signed_at(request)
         if signed is None or abs(now - signed) <= timedelta(minutes=5):
             return None
@@ -109,7 +89,7 @@ class S3Dialect:
     def throttle(self) -> bytes:
         return self._answer(503, "SlowDown", "Please reduce your request rate.")
 
-    def refusal_of_date(self, request: Request, now: datetime) -> bytes | None:
+    def refusal_of_date(self, request: Head, now: datetime) -> bytes | None:
         signed = _signed_at(request)
         if signed is None or abs(now - signed) <= timedelta(minutes=15):
             return None
@@ -141,11 +121,11 @@ class WebDialect:
     def throttle(self) -> bytes:
         return _answer(429, b"Too Many Requests", {"Content-Type": "text/plain"})
 
-    def refusal_of_date(self, request: Request, now: datetime) -> bytes | None:
+    def refusal_of_date(self, request: Head, now: datetime) -> bytes | None:
         return None
 
 
-def _signed_at(request: Request) -> datetime | None:
+def _signed_at(request: Head) -> datetime | None:
     """When a request with a signature in its header was signed; those in a URL live on purpose."""
     value = request.header("x-amz-date")
     if value is None:

@@ -1,8 +1,8 @@
 """A TCP proxy on 127.0.0.1 in front of one server, whose behaviour is switched while it runs.
 
 Owns the faults of a dependency: what a client meets at the socket when the server behind is gone,
-silent, slow, broken or overloaded. It reads HTTP/1.1 just enough to tell requests apart (bodies by
-Content-Length; no `Expect`). It knows no service of the project.
+silent, slow, broken or overloaded. It reads HTTP/1.1 just enough to tell requests apart (`_message`)
+and passes bodies on in pieces, both ways at once. It knows no service of the project.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from deploy.local._faults._dialects import Dialect, Request
+from deploy.local._faults._dialects import Dialect
+from deploy.local._faults._message import (
+    MAX_HEAD_BYTES,
+    PIECE_BYTES,
+    Body,
+    BrokenError,
+    Head,
+    read_head,
+)
 from deploy.local._ports import port_of, reserve
 
-# More than any service sends: a client that never stops must not fill the memory.
-_MAX_HEAD_BYTES = 64 * 1024
-_MAX_BODY_BYTES = 16 * 1024 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -35,7 +41,8 @@ class Fault(StrEnum):
     HANG = "hanging"
     """Takes connections and requests and never answers, those under way included."""
     RESET = "resetting in the middle of an answer"
-    """Passes the request on, gives half of the answer's body, then resets the connection."""
+    """Passes the request on, gives half of the answer's body, then resets the connection. Of an
+    answer without a body it gives half of the head: a client must not take it for a whole one."""
     ERROR = "answering 500"
     """Answers as the service does that has an internal error; the request is not passed on."""
     THROTTLE = "throttling"
@@ -46,8 +53,72 @@ class Fault(StrEnum):
     """New connections get no answer at all; those that are open are as in HANG."""
 
 
-class _BrokenError(Exception):
-    """This connection is over: the client went, or the fault was switched under it."""
+_SILENT = frozenset({Fault.HANG, Fault.BLACK_HOLE})
+
+
+class _Reader(asyncio.StreamReader):
+    """Of a client's connection; tells at once when the client goes, read or not."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=MAX_HEAD_BYTES)
+        self.on_gone: Callable[[], object] = lambda: None
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.on_gone()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self.on_gone()
+
+
+@dataclass(eq=False)
+class _Client:
+    """A client's connection, and the task that serves it: to cancel it resets the connection."""
+
+    reader: _Reader
+    writer: asyncio.StreamWriter
+    task: asyncio.Task[None]
+    is_waiting: bool = False
+    """A request of it is under way."""
+    is_held: bool = False
+    """A fault holds back what it waits for."""
+
+    def goes(self) -> None:
+        """It has closed its side: nobody takes what is under way for it."""
+        if self.is_waiting:
+            self.task.cancel()
+
+    def could_not_send(self, sending: asyncio.Task[bool]) -> None:
+        """Its body broke off, or is no HTTP: no answer is to be waited for."""
+        if not sending.cancelled() and sending.exception() is not None:
+            self.task.cancel()
+
+    async def send(self, data: bytes) -> None:
+        """Write, and wait until there is room for more."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+@dataclass
+class _Behind:
+    """A connection to the server behind."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    is_spent: bool = False
+    """No other request may go over it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request may, and the server has not closed it meanwhile."""
+        is_closed = self.reader.exception() is not None or self.reader.at_eof()
+        return not (self.is_spent or is_closed)
+
+    async def send(self, data: bytes) -> None:
+        """As `_Client.send`."""
+        self.writer.write(data)
+        await self.writer.drain()
 
 
 class FaultProxy:
@@ -77,8 +148,7 @@ class FaultProxy:
         self._fault = Fault.NONE
         self._server: asyncio.Server | None = None
         self._full: list[socket.socket] = []
-        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._switched = asyncio.Event()
+        self._clients: set[_Client] = set()
 
     @property
     def port(self) -> int:
@@ -98,7 +168,7 @@ class FaultProxy:
     @property
     def open_connections(self) -> int:
         """Connections of clients that are open now."""
-        return len(self._serving)
+        return len(self._clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FaultProxy]:
@@ -122,8 +192,9 @@ class FaultProxy:
         answered: its connection is reset.
         """
         before, self._fault = self._fault, fault
-        held, self._switched = self._switched, asyncio.Event()
-        held.set()
+        for client in self._clients:
+            if client.is_held:
+                client.task.cancel()
         if before in (Fault.REFUSE, Fault.BLACK_HOLE) or fault in (Fault.REFUSE, Fault.BLACK_HOLE):
             await self._close_listener()
             if fault is Fault.BLACK_HOLE:
@@ -135,17 +206,19 @@ class FaultProxy:
 
     async def drop_connections(self) -> None:
         """Reset every open connection, as a server does that is killed; return when all are gone."""
-        serving = dict(self._serving)
-        for writer in serving.values():
-            _reset(writer)
-        for task in serving:
-            task.cancel()
-        if serving:
-            await asyncio.wait(serving)
+        clients = list(self._clients)
+        for client in clients:
+            _reset(client.writer)
+            client.task.cancel()
+        if clients:
+            await asyncio.wait([client.task for client in clients])
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(
-            self._accept, sock=_bound(self.port), limit=_MAX_HEAD_BYTES, backlog=512
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(_Reader(), self._accept),
+            sock=_bound(self.port),
+            backlog=512,
         )
 
     async def _close_listener(self) -> None:
@@ -171,130 +244,197 @@ class FaultProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        assert isinstance(reader, _Reader)
         self.connections += 1
-        self._serving[task] = writer
+        client = _Client(reader, writer, task)
+        reader.on_gone = client.goes
+        self._clients.add(client)
         try:
-            await self._serve(reader, writer)
-        except (_BrokenError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self._serve(client)
+        except (
+            BrokenError,
+            OSError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            asyncio.CancelledError,
+        ):
             _reset(writer)
         finally:
             writer.close()
-            del self._serving[task]
+            self._clients.discard(client)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    async def _serve(self, client: _Client) -> None:
+        behind: _Behind | None = None
         try:
-            while not reader.at_eof():
-                request = await _read_request(reader)
-                if request is None:
-                    return
-                fault, switched = self._fault, self._switched
+            while (request := await read_head(client.reader)) is not None:
+                client.is_waiting = True
+                body = Body.of_request(request, client.reader)
+                # What is small is here before anything is decided, and goes on in one piece.
+                is_small = body.known_length is not None and body.known_length <= PIECE_BYTES
+                whole = b""
+                if is_small and not request.waits_to_be_asked:
+                    whole = await body.read_whole()
+                fault = self._fault
                 self.requests[fault] += 1
-                if fault in (Fault.HANG, Fault.BLACK_HOLE):
-                    await _hold(reader, switched, None)
-                elif fault in (Fault.ERROR, Fault.THROTTLE):
-                    made = (
-                        self._dialect.error() if fault is Fault.ERROR else self._dialect.throttle()
-                    )
-                    writer.write(made)
-                elif (refusal := self._dialect.refusal_of_date(request, self._now())) is not None:
-                    writer.write(refusal)
+                if fault in _SILENT:
+                    with _held(client):
+                        await body.discard()
+                        await _for_ever()
+                if (made := self._made_answer(fault, request)) is not None:
+                    if request.waits_to_be_asked:
+                        # Whether the body comes all the same, nobody knows (RFC 9110, 10.1.1).
+                        await client.send(_closing(made))
+                        return
+                    await body.discard()
+                    await client.send(made)
                 else:
-                    if upstream is None:
-                        assert self._target is not None
-                        upstream = await asyncio.open_connection(
-                            *self._target, limit=_MAX_HEAD_BYTES
-                        )
-                    head, body = await _forward(request, *upstream)
-                    if fault is Fault.SLOW:
-                        await _hold(reader, switched, self.slow_seconds)
-                    await self._give(fault, head, body, reader, writer)
-                await writer.drain()
+                    behind = await self._connected(behind)
+                    if not await self._pass_on(client, behind, request, whole, body, fault):
+                        return
+                client.is_waiting = False
         finally:
-            if upstream is not None:
-                upstream[1].close()
+            if behind is not None:
+                behind.writer.transport.abort()
 
-    async def _give(
+    def _made_answer(self, fault: Fault, request: Head) -> bytes | None:
+        """What is answered here; None where the request is to be passed on."""
+        if fault is Fault.ERROR:
+            return self._dialect.error()
+        if fault is Fault.THROTTLE:
+            return self._dialect.throttle()
+        return self._dialect.refusal_of_date(request, self._now())
+
+    async def _connected(self, behind: _Behind | None) -> _Behind:
+        """A connection for one more request: the one that there is, where that can be."""
+        if behind is not None:
+            if behind.is_open:
+                return behind
+            behind.writer.transport.abort()
+        assert self._target is not None
+        return _Behind(*await asyncio.open_connection(*self._target, limit=MAX_HEAD_BYTES))
+
+    async def _pass_on(
         self,
+        client: _Client,
+        behind: _Behind,
+        request: Head,
+        whole: bytes,
+        body: Body,
         fault: Fault,
-        head: bytes,
-        body: bytes,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        # The fault may have been switched while the request was behind.
-        if self._fault in (Fault.HANG, Fault.BLACK_HOLE):
-            await _hold(reader, self._switched, None)
+    ) -> bool:
+        """One request and its answer; whether the client's connection goes on after it.
+
+        `whole` is what was read of the body already, `body` is what is left of it.
+        """
+        await behind.send(request.raw + whole)
+        sending = None
+        if body.known_length != 0:
+            sending = asyncio.create_task(self._send_body(client, behind, body))
+            sending.add_done_callback(client.could_not_send)
+        try:
+            if fault is Fault.SLOW:
+                with _held(client):
+                    answer, was_asked = await _answer(client, behind)
+                    await asyncio.sleep(self.slow_seconds)
+            else:
+                answer, was_asked = await _answer(client, behind)
+            content = Body.of_answer(answer, request.method, behind.reader)
+            await self._give(client, fault, answer, content)
+        finally:
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+        if sending is not None and (sending.cancelled() or not sending.result()):
+            # Answered before all of it was sent, as a refusal is.
+            behind.is_spent = True
+            if request.waits_to_be_asked and not was_asked:
+                return False
+            await body.discard()
+        behind.is_spent = behind.is_spent or answer.is_last
+        return not (request.is_last or answer.is_last or content.ends_with_connection)
+
+    async def _send_body(self, client: _Client, behind: _Behind, body: Body) -> bool:
+        """Whether the server behind took all of it."""
+        is_taken = True
+        while piece := await body.read():
+            await self._hang_where_told(client)
+            if is_taken:
+                try:
+                    await behind.send(piece)
+                except OSError:
+                    # It answered and closed. The client reads that when it has sent everything.
+                    is_taken = False
+        return is_taken
+
+    async def _give(self, client: _Client, fault: Fault, answer: Head, body: Body) -> None:
+        """The answer, piece by piece; the fault may be switched in the middle of it."""
+        await self._hang_where_told(client)
         if Fault.RESET in (fault, self._fault):
-            writer.write(head + body[: len(body) // 2])
-            await writer.drain()
-            raise _BrokenError
-        writer.write(head + body)
+            await _give_half(client, answer, body)
+            raise BrokenError
+        head = answer.raw
+        while piece := await body.read():
+            await self._hang_where_told(client)
+            if self._fault is Fault.RESET:
+                raise BrokenError
+            await client.send(head + piece)
+            head = b""
+        if head:
+            await client.send(head)
+
+    async def _hang_where_told(self, client: _Client) -> None:
+        if self._fault in _SILENT:
+            with _held(client):
+                await _for_ever()
 
 
-async def _hold(
-    reader: asyncio.StreamReader, switched: asyncio.Event, seconds: float | None
-) -> None:
-    """Wait that long, or for ever; _BrokenError when the fault is switched or the client goes."""
-    switching = asyncio.create_task(switched.wait())
-    going = asyncio.create_task(reader.read(1))
+@contextmanager
+def _held(client: _Client) -> Iterator[None]:
+    """What the client waits for is held back: it is never given once the fault is switched."""
+    client.is_held = True
     try:
-        over, _ = await asyncio.wait(
-            {switching, going}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        yield
     finally:
-        for task in (switching, going):
-            task.cancel()
-        await asyncio.gather(switching, going, return_exceptions=True)
-    if over:
-        raise _BrokenError
+        client.is_held = False
 
 
-async def _read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request, None at the end of the connection."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError as error:
-        if error.partial:
-            raise
-        return None
-    request = Request(head)
-    request.body = await reader.readexactly(_length(request.header("content-length")))
-    return request
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
 
 
-async def _forward(
-    request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> tuple[bytes, bytes]:
-    """The whole answer of the server behind: its head and its body, as they came."""
-    writer.write(request.head + request.body)
-    await writer.drain()
-    head = await reader.readuntil(b"\r\n\r\n")
-    answer = Request(head)
-    status = int(head.split(b" ", 2)[1])
-    if request.method == "HEAD" or status in (204, 304):
-        return head, b""
-    if answer.header("transfer-encoding") == "chunked":
-        return head, await _chunks(reader)
-    return head, await reader.readexactly(_length(answer.header("content-length")))
+async def _answer(client: _Client, behind: _Behind) -> tuple[Head, bool]:
+    """The head of the answer, and whether the client was told before to send the body."""
+    was_asked = False
+    while (head := await read_head(behind.reader)) is not None:
+        if head.status >= 200:
+            return head, was_asked
+        was_asked = was_asked or head.status == 100
+        await client.send(head.raw)
+    raise BrokenError
 
 
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
-    while len(body) <= _MAX_BODY_BYTES:
-        line = await reader.readuntil(b"\r\n")
-        size = int(line.split(b";")[0], 16)
-        body += line + await reader.readexactly(size + 2)
-        if size == 0:
-            return body
-    raise _BrokenError
+async def _give_half(client: _Client, answer: Head, body: Body) -> None:
+    """Half of the answer's body; of one whose length is not known, half of its beginning."""
+    length = body.known_length
+    if length is None:
+        begun = b""
+        while len(begun) < PIECE_BYTES and (piece := await body.read()):
+            begun += piece
+        await client.send(answer.raw + begun[: len(begun) // 2])
+    elif length == 0:
+        await client.send(answer.raw[: len(answer.raw) // 2])
+    else:
+        await client.send(answer.raw)
+        left = length // 2
+        while left:
+            piece = (await body.read())[:left]
+            await client.send(piece)
+            left -= len(piece)
 
 
-def _length(value: str | None) -> int:
-    length = int(value or 0)
-    if not 0 <= length <= _MAX_BODY_BYTES:
-        raise _BrokenError
-    return length
+def _closing(answer: bytes) -> bytes:
+    """The same answer, which says that the connection ends with it."""
+    return answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
 
 
 def _bound(port: int) -> socket.socket:

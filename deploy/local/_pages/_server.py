@@ -191,7 +191,7 @@ class Pages:
 
     def _storage(self) -> str | None:
         platform = self._platform()
-        return str(platform["aws"]) if platform else None
+        return str(platform["s3"]) if platform else None
 
     def _platform(self) -> dict[str, object] | None:
         """What the platform published; None while it starts."""

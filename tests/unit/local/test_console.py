@@ -41,6 +41,7 @@ def platform() -> Ready:
         gateway="http://127.0.0.1:8080",
         services={"course_catalog": "http://127.0.0.1:1", "content_delivery": "http://127.0.0.1:2"},
         aws="http://127.0.0.1:3",
+        s3="http://127.0.0.1:4",
         users={name: User(f"sub-{name}", f"token-{name}", Path("h") / name) for name in names},
         state=Path(".lyceum"),
         logs=Path(".lyceum/logs"),
@@ -67,6 +68,7 @@ def test_json_is_one_line_and_nothing_else(platform: Ready) -> None:
             "content_delivery": "http://127.0.0.1:2",
         },
         "aws": "http://127.0.0.1:3",
+        "s3": "http://127.0.0.1:4",
         "users": {
             name: {"sub": f"sub-{name}", "accessToken": f"token-{name}"} for name in platform.users
         },

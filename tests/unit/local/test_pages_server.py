@@ -25,6 +25,7 @@ from deploy.local._services import contract_of
 from deploy.local._state import StateFolder
 
 AWS = "http://127.0.0.1:4566"
+S3 = "http://127.0.0.1:4567"
 Client = TestClient[aiohttp.web.Request, aiohttp.web.Application]
 
 
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> StateFolder:
 
 def publish(folder: StateFolder) -> None:
     users = {"learner-a": {"sub": "s", "accessToken": "secret"}}
-    folder.platform.write_text(json.dumps({"aws": AWS, "users": users}))
+    folder.platform.write_text(json.dumps({"aws": AWS, "s3": S3, "users": users}))
 
 
 @pytest.fixture()
@@ -104,13 +105,14 @@ async def test_a_changed_file_is_another_version(
 async def test_the_policy_names_the_store_and_nothing_else(
     client: Client, folder: StateFolder
 ) -> None:
-    assert AWS not in (await client.get("/")).headers["Content-Security-Policy"]
+    assert S3 not in (await client.get("/")).headers["Content-Security-Policy"]
     publish(folder)
     policy = (await client.get("/")).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == rules["style-src"] == "'self'"
-    assert rules["connect-src"] == rules["media-src"] == f"'self' {AWS}"
+    assert rules["connect-src"] == rules["media-src"] == f"'self' {S3}"
+    assert AWS not in policy
     assert rules["require-trusted-types-for"] == "'script'"
 
 

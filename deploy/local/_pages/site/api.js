@@ -30,9 +30,9 @@ export class Problem extends Error {
 
 /** No answer came at all. */
 export class Unreachable extends Error {
-  constructor() {
-    super("The platform can not be reached from this device. What you do is kept here and sent later.");
-    this.title = "Offline";
+  constructor(message = "The platform can not be reached from this device. What you do is kept here and sent later.", title = "Offline") {
+    super(message);
+    this.title = title;
     this.status = 0;
   }
 }

@@ -1,6 +1,6 @@
 // An author's page: edit a course beside other authors, upload what it is made of, publish it.
 
-import { fill, h, problemBox } from "./dom.js";
+import { fill, h, isFocusLost, problemBox, redraw } from "./dom.js";
 import { merge, same } from "./merge.js";
 import { Upload, unfinished } from "./upload.js";
 
@@ -27,7 +27,7 @@ export function showAuthor(main, app, query) {
   let values = null; // what the author has made of it
 
   const told = h("div", { class: "stack" });
-  const form = h("form", { class: "card stack", onsubmit: (event) => { event.preventDefault(); save(); } });
+  const form = h("form", { id: "course", class: "card stack", onsubmit: (event) => { event.preventDefault(); save(); } });
   const files = h("section", { class: "card stack", "aria-label": "Files" });
   const actions = h("div", { class: "row middle actions" });
 
@@ -69,17 +69,22 @@ export function showAuthor(main, app, query) {
   }
 
   function tell(kind, ...content) {
-    told.replaceChildren(h("div", { class: kind, role: kind === "problem" ? "alert" : "status" }, h("p", null, ...content)));
+    told.replaceChildren(h("div", { class: kind, role: kind === "problem" ? "alert" : "status", tabindex: -1 }, h("p", null, ...content)));
+    if (isFocusLost()) told.firstChild.focus();
   }
 
   function discardButton() {
-    return h("button", { type: "button", onclick: () => { values = structuredClone(base); keep(); told.replaceChildren(); draw(); } }, "Discard my changes");
+    return h("button", { type: "button", onclick: () => { values = structuredClone(base); keep(); told.replaceChildren(); draw(); main.querySelector("h1").focus(); } }, "Discard my changes");
   }
 
   function draw() {
+    redraw(main, drawAll);
+  }
+
+  function drawAll() {
     main.replaceChildren(h("div", { class: "stack" },
       h("p", { class: "small" }, courseId && [h("a", { href: `/?course=${courseId}`, "data-route": true }, "Open this course"), " · "], h("a", { href: "/", "data-route": true }, "All courses")),
-      h("h1", { dir: "auto" }, courseId ? base.title : "A new course"),
+      h("h1", { dir: "auto", tabindex: -1 }, courseId ? base.title : "A new course"),
       told, form, courseId && files, actions));
     drawForm();
     if (courseId) drawFiles();
@@ -92,7 +97,7 @@ export function showAuthor(main, app, query) {
       text("shortDescription", { required: true, maxlength: 500 }),
       area("description"),
       h("div", { class: "row" }, text("language", { required: true, maxlength: 35 }), select("level", LEVELS), text("tags"), text("instructors")),
-      h("h2", null, "Outline"), h("div", { class: "stack", id: "outline" }));
+      h("h2", { id: "outline-title", tabindex: -1 }, "Outline"), h("div", { class: "stack", id: "outline" }));
     drawOutline();
   }
 
@@ -117,52 +122,73 @@ export function showAuthor(main, app, query) {
     return h("div", { class: "field grow" }, h("label", { for: `f-${name}` }, FIELDS[name]), element);
   }
 
-  function drawOutline() {
-    const change = (edit) => () => { edit(); keep(); drawOutline(); };
-    const move = (list, at, by) => change(() => list.splice(at + by, 0, ...list.splice(at, 1)));
+  /** Where the focus was in it and what had it is gone, the first of `next` that can have it has it. */
+  function drawOutline(next = []) {
+    const place = document.getElementById("outline");
+    if (!place) return;
+    const isHere = place.contains(document.activeElement);
+    redraw(place, () => fillOutline(place));
+    if (!isHere) return;
+    for (const id of [...next, "outline-title"]) {
+      if (!isFocusLost()) return;
+      document.getElementById(id)?.focus();
+    }
+  }
+
+  function fillOutline(place) {
+    const change = (edit, next) => () => { edit(); keep(); drawOutline(next); };
+    // At the end of its way it can't go on in that direction: only back.
+    const move = (list, at, by) => change(() => list.splice(at + by, 0, ...list.splice(at, 1)), [`up-${keyOf(list[at])}`, `down-${keyOf(list[at])}`]);
+    const remove = (list, at, edit) => change(edit, [list[at + 1], list[at - 1]].filter(Boolean).map((one) => `remove-${keyOf(one)}`));
     const { outline } = values;
-    document.getElementById("outline")?.replaceChildren(
+    place.replaceChildren(
       ...outline.map((section, at) => h("fieldset", { class: "section" },
         h("legend", null, `Section ${at + 1}`),
         h("div", { class: "row" },
-          input("Title of the section", section, "title"),
+          input("Title of the section", section),
           h("div", { class: "row tools" }, mover("section", outline, at, move),
-            h("button", { type: "button", class: "danger", "aria-label": `Remove the section “${section.title}”`, onclick: change(() => outline.splice(at, 1)) }, "Remove"))),
+            h("button", { type: "button", id: `remove-${keyOf(section)}`, class: "danger", "aria-label": `Remove the section “${section.title}”`, onclick: remove(outline, at, () => outline.splice(at, 1)) }, "Remove"))),
         h("ol", { class: "items" }, section.items.map((item, index) => h("li", { class: "row" },
-          input(`Title of item ${index + 1}`, item, "title"),
-          h("div", { class: "field" }, h("label", { for: `type-${at}-${index}` }, "Type"),
-            h("select", { id: `type-${at}-${index}`, onchange: ({ target }) => { item.type = target.value; keep(); } },
+          input(`Title of item ${index + 1}`, item),
+          h("div", { class: "field" }, h("label", { for: `type-${keyOf(item)}` }, "Type"),
+            h("select", { id: `type-${keyOf(item)}`, onchange: ({ target }) => { item.type = target.value; keep(); } },
               TYPES.map((type) => h("option", { value: type, selected: type === item.type }, type)))),
-          h("label", { class: "check" }, h("input", { type: "checkbox", checked: item.required, onchange: ({ target }) => { item.required = target.checked; keep(); } }), "required"),
+          h("label", { class: "check" }, h("input", { type: "checkbox", id: `required-${keyOf(item)}`, checked: item.required, onchange: ({ target }) => { item.required = target.checked; keep(); } }), "required"),
           h("div", { class: "row tools" }, mover("item", section.items, index, move),
-            h("button", { type: "button", class: "danger", "aria-label": `Remove ${item.title}`, onclick: change(() => { section.items.splice(index, 1); if (!section.items.length) outline.splice(at, 1); }) }, "Remove"))))))),
+            h("button", { type: "button", id: `remove-${keyOf(item)}`, class: "danger", "aria-label": `Remove ${item.title}`, onclick: remove(section.items, index, () => { section.items.splice(index, 1); if (!section.items.length) outline.splice(at, 1); }) }, "Remove"))))))),
       outline.length ? "" : h("p", { class: "soft" }, "Nothing yet. Upload a file below, and it becomes an item."));
   }
 
-  function input(label, object, name) {
-    const id = `i-${crypto.randomUUID()}`;
+  function input(label, object) {
+    const id = `title-${keyOf(object)}`;
     return h("div", { class: "field grow" }, h("label", { for: id }, label),
-      h("input", { id, dir: "auto", value: object[name], required: true, maxlength: 200, oninput: ({ target }) => { object[name] = target.value; keep(); } }));
+      h("input", { id, dir: "auto", value: object.title, required: true, maxlength: 200, oninput: ({ target }) => { object.title = target.value; keep(); } }));
   }
 
   function mover(what, list, at, move) {
     return [
-      h("button", { type: "button", "aria-label": `Move the ${what} “${list[at].title}” up`, disabled: at === 0, onclick: move(list, at, -1) }, "↑"),
-      h("button", { type: "button", "aria-label": `Move the ${what} “${list[at].title}” down`, disabled: at === list.length - 1, onclick: move(list, at, 1) }, "↓"),
+      h("button", { type: "button", id: `up-${keyOf(list[at])}`, "aria-label": `Move the ${what} “${list[at].title}” up`, disabled: at === 0, onclick: move(list, at, -1) }, "↑"),
+      h("button", { type: "button", id: `down-${keyOf(list[at])}`, "aria-label": `Move the ${what} “${list[at].title}” down`, disabled: at === list.length - 1, onclick: move(list, at, 1) }, "↓"),
     ];
   }
 
   function drawActions() {
+    redraw(actions, fillActions);
+  }
+
+  function fillActions() {
     const isChanged = changed().length > 0;
     fill(actions,
-      h("button", { type: "button", class: "main", disabled: !isChanged, onclick: () => form.requestSubmit() }, courseId ? "Save" : "Create the course"),
-      courseId && status !== "published" && h("button", { type: "button", disabled: isChanged, onclick: () => act("publish") }, "Publish"),
-      courseId && status === "published" && h("button", { type: "button", disabled: isChanged, onclick: () => act("archive") }, "Archive"),
+      // Not disabled: who has just saved stays on it.
+      h("button", { form: "course", id: "save", class: "main", "aria-disabled": String(!isChanged) }, courseId ? "Save" : "Create the course"),
+      courseId && status !== "published" && h("button", { type: "button", id: "publish", disabled: isChanged, onclick: () => act("publish") }, "Publish"),
+      courseId && status === "published" && h("button", { type: "button", id: "archive", disabled: isChanged, onclick: () => act("archive") }, "Archive"),
       h("span", { class: "soft small", role: "status" }, isChanged ? "Not saved yet; kept on this device." : courseId ? `Saved. It is ${status === "draft" ? "a draft" : status}.` : ""));
   }
 
   async function save() {
     const names = changed();
+    if (!names.length) return;
     const patch = Object.fromEntries(names.map((name) => [name, values[name]]));
     try {
       if (!courseId) {
@@ -209,11 +235,13 @@ export function showAuthor(main, app, query) {
       tell("notice", `Another author has changed this course meanwhile (${others || "nothing that you can see here"}). Their changes are in, yours are on top. Look it over and save again.`);
       return;
     }
-    told.replaceChildren(h("div", { class: "problem", role: "alert" },
+    told.replaceChildren(h("div", { class: "problem", role: "alert", tabindex: -1 },
       h("p", null, h("strong", null, "You and another author have changed the same."), " Choose for each, then save again. Nothing of yours is lost."),
       h("ul", { class: "conflicts" }, conflicts.map((name) => h("li", null,
         h("fieldset", null, h("legend", null, FIELDS[name]),
           choice(name, "Mine", mine[name], true), choice(name, "Theirs", base[name], false)))))));
+    // There is something to decide before anything else.
+    told.firstChild.focus();
   }
 
   function choice(name, label, value, isChosen) {
@@ -248,7 +276,9 @@ export function showAuthor(main, app, query) {
     function begin(file, record) {
       const upload = new Upload(app.api, file, record);
       uploads.add(upload);
-      list.append(row(upload));
+      const item = row(upload);
+      list.append(item);
+      if (isFocusLost()) item.focus();
       upload.run();
     }
 
@@ -274,7 +304,11 @@ export function showAuthor(main, app, query) {
     const state = h("span", { class: "small", role: "status" });
     const pause = h("button", { type: "button", onclick: () => (upload.state === "paused" ? upload.run() : upload.pause()) });
     const abandon = h("button", { type: "button", class: "danger", onclick: () => upload.abandon() }, "Give up");
-    const item = h("li", { "data-upload": upload.title }, h("div", { class: "row middle" }, h("strong", null, upload.title), bar, state, pause, abandon));
+    const item = h("li", { "data-upload": upload.title, tabindex: -1 }, h("div", { class: "row middle" }, h("strong", null, upload.title), bar, state, pause, abandon));
+    const hide = (button, isHidden) => {
+      if (isHidden && document.activeElement === button) item.focus();
+      button.hidden = isHidden;
+    };
     let isAdded = false;
     const update = () => {
       bar.value = upload.state === "ready" ? upload.size : upload.sent;
@@ -282,8 +316,8 @@ export function showAuthor(main, app, query) {
       state.textContent = { announcing: "Preparing …", sending: `${percent} % sent`, paused: `Paused at ${percent} %`, verifying: "Being verified …", ready: "Ready", failed: "Given up" }[upload.state]
         + (upload.error ? `. ${upload.error.message}` : "");
       pause.textContent = upload.state === "paused" ? "Go on" : "Pause";
-      pause.hidden = !["sending", "paused"].includes(upload.state);
-      abandon.hidden = ["ready", "failed"].includes(upload.state);
+      hide(pause, !["sending", "paused"].includes(upload.state));
+      hide(abandon, ["ready", "failed"].includes(upload.state));
       if (upload.state === "ready" && !isAdded) {
         isAdded = true;
         addItem(upload);
@@ -312,6 +346,11 @@ export function showAuthor(main, app, query) {
       for (const upload of uploads) upload.pause();
     },
   };
+}
+
+/** What a section or an item is known by, wherever it stands. */
+function keyOf({ id, contentId }) {
+  return id ? `section-${id}` : `item-${contentId}`;
 }
 
 function titleOf(file) {

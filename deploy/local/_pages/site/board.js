@@ -1,12 +1,26 @@
 // The live board: what the processes say of themselves, and buttons that let something fail.
 
 import { plain } from "./api.js";
-import { h, problemBox, svg } from "./dom.js";
+import { h, keepFocus, problemBox, svg } from "./dom.js";
 import { live } from "./live.js";
 import { number } from "./map.js";
 
 const EVERY_MS = 2000;
-const NAMES = { dynamodb: "DynamoDB", keys: "The issuer's keys" };
+/** What fails, what to do then, and what is seen: the order is that of the page. */
+const DEPENDENCIES = {
+  dynamodb: {
+    name: "DynamoDB",
+    watch: "Open courses on the page “Learn” and record progress: the circuit breakers open, refuse at once, and close again when it works. Courses that were read before are still answered, and nothing that was recorded is lost.",
+  },
+  s3: {
+    name: "S3",
+    watch: "Players and uploads go to S3 themselves, by signed URLs: services only sign. A video plays on from what it has loaded, then says what it waits for and goes on by itself; an upload pauses, and goes on with what is missing.",
+  },
+  keys: {
+    name: "The issuer's keys",
+    watch: "Nobody is signed out: what is known of the keys goes on being accepted. Only a token of a key never heard of is refused.",
+  },
+};
 
 const byId = (id) => document.getElementById(id);
 const tiles = new Map();
@@ -116,8 +130,10 @@ function drawFaults({ faults, dependencies }) {
   for (const [name, { fault }] of Object.entries(dependencies)) {
     let group = place.querySelector(`[data-dependency="${name}"]`);
     if (!group) {
-      group = h("div", { "data-dependency": name, role: "group", "aria-label": `${NAMES[name] ?? name} fails by` },
-        h("h3", null, NAMES[name] ?? name),
+      const shown = DEPENDENCIES[name] ?? { name, watch: "" };
+      group = h("div", { "data-dependency": name, role: "group", "aria-label": `${shown.name} fails by`, "aria-describedby": `watch-${name}` },
+        h("h3", null, shown.name),
+        h("p", { id: `watch-${name}`, class: "soft small" }, shown.watch),
         h("div", { class: "faults" }, faults.map((one) => h("button", { type: "button", "data-fault": one, onclick: () => make(name, one) }, one === "none" ? "works" : one))));
       place.append(group);
     }
@@ -137,4 +153,5 @@ function milliseconds(value) {
   return value === null ? "–" : `${number(value)} ms`;
 }
 
+keepFocus(byId("main"));
 live(look, { everyMs: EVERY_MS, box: byId("live"), trouble: byId("trouble") });

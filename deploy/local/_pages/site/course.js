@@ -1,5 +1,6 @@
 // One course: its outline with what is done, and one of its contents.
 
+import { Unreachable } from "./api.js";
 import { clockText, directionOf, h, problemBox } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { Video } from "./video.js";
@@ -11,6 +12,7 @@ const SEEN = 0.95;
 // As another device of the same learner would: by asking now and then.
 const LOOK_AGAIN_MS = 10_000;
 const LARGEST_TEXT = 2 * 1024 * 1024;
+const TEXT_WITHIN_MS = 15_000;
 const KINDS = { video: "video", reading: "reading", quiz: "quiz", assignment: "assignment" };
 
 /** Shows a course in `main`, and of it the content that the address names; see `showCatalog`. */
@@ -196,6 +198,8 @@ function showItem(place, app, course, item, courseSignal) {
   async function openVideo() {
     const stage = body.firstChild;
     video = new Video(locate, stage);
+    const held = h("div", { class: "held" });
+    body.append(held);
     const at = app.progress.of(course).items.get(id)?.positionSeconds ?? 0;
     let recorded = performance.now();
     const record = (leaving = false) => {
@@ -214,7 +218,11 @@ function showItem(place, app, course, item, courseSignal) {
       if (detail === "timeupdate" ? isDue && !video.element.paused : detail === "pause" || !video.element.paused) record();
     }, { signal });
     video.addEventListener("ended", () => record(), { signal });
-    video.addEventListener("failed", ({ detail }) => body.replaceChildren(problemBox(detail, open)), { signal });
+    video.addEventListener("held", ({ detail }) => held.replaceChildren(waiting(detail, () => video.retry())), { signal });
+    video.addEventListener("restored", () => {
+      if (held.contains(document.activeElement)) video.element.focus();
+      held.replaceChildren();
+    }, { signal });
     addEventListener("pagehide", () => video.element && !video.element.paused && record(true), { signal });
     signal.addEventListener("abort", () => {
       if (video.element && !video.element.paused) record();
@@ -242,15 +250,27 @@ function showItem(place, app, course, item, courseSignal) {
   async function text() {
     const found = await locate("original");
     if (!isShown(found)) return found;
-    const answer = await fetch(found.url, { signal, credentials: "omit" });
-    if (!answer.ok) throw new Error(`The store of the content answered ${answer.status}. Try again in a moment.`);
-    return { ...found, text: await answer.text() };
+    try {
+      const answer = await fetch(found.url, { signal: AbortSignal.any([signal, AbortSignal.timeout(TEXT_WITHIN_MS)]), credentials: "omit" });
+      if (answer.ok) return { ...found, text: await answer.text() };
+    } catch (error) {
+      if (signal.aborted) throw error;
+    }
+    // Read before on this device, it is there all the same.
+    throw new Unreachable("Its store does not give it out. Try again in a moment; nothing that you did is lost.", "The content is out of reach");
   }
 
   app.progress.addEventListener("change", showDone, { signal });
   showDone();
   open();
   return () => aborting.abort();
+}
+
+/** What a video waits for, and what can be done: nothing has to be. */
+function waiting(error, again) {
+  return h("div", { class: "problem", role: "alert" },
+    h("p", null, h("strong", null, "The video waits for its store"), `. ${error.message} It is asked again and again, and the video goes on here by itself; where you are is kept.`),
+    h("p", null, h("button", { type: "button", onclick: again }, "Ask again now")));
 }
 
 function isShown({ sizeBytes, contentType }) {

@@ -25,6 +25,51 @@ function present(children) {
   return children.flat().filter((child) => child !== null && child !== false && child !== undefined);
 }
 
+/** Draws anew what is in `place`; the focus, and the cursor in a field, stay on what has the same id. */
+export function redraw(place, draw) {
+  const { id, selectionStart, selectionEnd } = place.contains(document.activeElement) ? document.activeElement : {};
+  draw();
+  const again = id ? document.getElementById(id) : null;
+  if (!again || again === document.activeElement) return;
+  again.focus({ preventScroll: true });
+  if (typeof selectionStart === "number") again.setSelectionRange(selectionStart, selectionEnd);
+}
+
+/** Whether anything has the focus: what is removed, and the button that can't be pressed, have lost it. */
+export function isFocusLost() {
+  const { activeElement } = document;
+  return activeElement === document.body || !canHold(activeElement);
+}
+
+function canHold(element) {
+  return element.isConnected && !element.disabled && element.checkVisibility({ visibilityProperty: true });
+}
+
+/**
+ * Nobody who works by the keyboard is thrown out: where what has the focus goes away, what was around it
+ * has the focus, unless whoever removed it had a better place.
+ */
+export function keepFocus(root) {
+  let path = [];
+  root.addEventListener("focusin", ({ target }) => {
+    path = [];
+    for (let element = target; element && element !== root; element = element.parentElement) path.push(element);
+  });
+  root.addEventListener("focusout", () => queueMicrotask(() => {
+    // It was left, and not taken away.
+    if (path[0] && canHold(path[0]) && document.activeElement !== path[0]) path = [];
+  }));
+  new MutationObserver(() => {
+    if (!path.length || canHold(path[0]) || !isFocusLost()) return;
+    const place = path.find(canHold) ?? root;
+    if (!place.hasAttribute("tabindex")) {
+      place.tabIndex = -1;
+      place.addEventListener("blur", () => place.removeAttribute("tabindex"), { once: true });
+    }
+    place.focus({ preventScroll: true });
+  }).observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled", "hidden"] });
+}
+
 /** The same for drawings. */
 export function svg(name, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);

@@ -5,7 +5,7 @@ import { showAuthor } from "./author.js";
 import { showCatalog } from "./catalog.js";
 import { showCourse } from "./course.js";
 import { deviceId } from "./device.js";
-import { h, problemBox } from "./dom.js";
+import { h, keepFocus, problemBox } from "./dom.js";
 import { keepPages } from "./kept.js";
 import { Progress } from "./progress.js";
 
@@ -98,4 +98,5 @@ document.addEventListener("click", (event) => {
 });
 
 keepPages();
+keepFocus(main);
 begin();

@@ -1,7 +1,7 @@
 // The traces page: what came last, live; the map over it; one of them as a waterfall.
 
 import { plain } from "./api.js";
-import { h, problemBox } from "./dom.js";
+import { h, isFocusLost, keepFocus, problemBox, redraw } from "./dom.js";
 import { live } from "./live.js";
 import { drawMap, edgesOf, edgesTable, number } from "./map.js";
 import { drawWaterfall } from "./waterfall.js";
@@ -87,7 +87,7 @@ async function open(id) {
   shown = id;
   try {
     const trace = await plain("GET", `/-/traces/${encodeURIComponent(id)}`);
-    if (shown === id) drawWaterfall(one, trace, close);
+    if (shown === id) redraw(one, () => drawWaterfall(one, trace, close));
   } catch (error) {
     one.hidden = false;
     one.replaceChildren(h("h2", { id: "one-title", tabindex: -1 }, "This trace"), problemBox(error, () => open(id)));
@@ -102,10 +102,14 @@ function waitFor(id) {
 }
 
 function close() {
+  const closed = shown;
   shown = null;
   one.hidden = true;
   address(null);
   draw();
+  // Back where it was opened from, if that is still listed.
+  byId("list").querySelector(`[data-trace="${closed}"]`)?.focus({ preventScroll: true });
+  if (isFocusLost()) byId("list-title").focus();
 }
 
 /** What is looked at is in the address: it can be sent to somebody, and a reload shows it again. */
@@ -119,5 +123,6 @@ function address(id) {
 filters.addEventListener("input", () => { address(shown); draw(); });
 filters.addEventListener("submit", (event) => event.preventDefault());
 
+keepFocus(byId("main"));
 shown = query.get("id");
 live(look, { everyMs: EVERY_MS, box: byId("live"), trouble: byId("trouble") });

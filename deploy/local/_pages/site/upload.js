@@ -10,6 +10,8 @@ const LANES = 2;
 // What is hashed is read as a whole; larger files are verified by length and type alone.
 const LARGEST_HASHED = 64 * 1024 * 1024;
 const PARTS_AT_ONCE = 100;
+// A store that takes nothing and says nothing for that long has gone.
+const SILENCE_MS = 30_000;
 
 /** Uploads of a course that were begun in this browser and did not end. */
 export function unfinished(courseId) {
@@ -68,6 +70,8 @@ export class Upload extends EventTarget {
       await this.#sendAll(signal);
       await this.#complete(signal);
     } catch (error) {
+      // What else is on its way stops too: going on begins with what has arrived.
+      this.#running.abort();
       this.#moving.clear();
       if (error.name !== "AbortError") {
         this.error = error;
@@ -157,13 +161,21 @@ export class Upload extends EventTarget {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       const stop = () => request.abort();
+      let isSilent = false;
+      let silence = null;
+      const listen = () => {
+        clearTimeout(silence);
+        silence = setTimeout(() => { isSilent = true; stop(); }, SILENCE_MS);
+      };
       signal.addEventListener("abort", stop);
       request.upload.onprogress = ({ loaded }) => {
+        listen();
         this.#moving.set(id, Math.min(loaded, bytes));
         this.#tell();
       };
       request.onloadend = () => {
         signal.removeEventListener("abort", stop);
+        clearTimeout(silence);
         this.#moving.delete(id);
         if (request.status >= 200 && request.status < 300) {
           this.#stored += bytes;
@@ -171,10 +183,11 @@ export class Upload extends EventTarget {
           resolve();
         } else if (signal.aborted) reject(signal.reason);
         else {
-          const why = request.status ? `The store answered ${request.status}.` : "The store can not be reached.";
-          reject(Object.assign(new Error(`${why} What has arrived there is kept.`), { title: "The upload was interrupted" }));
+          const why = isSilent ? "The store does not answer." : request.status ? `The store answered ${request.status}.` : "The store can not be reached.";
+          reject(Object.assign(new Error(`${why} Nothing is lost: “Go on” sends what is missing.`), { title: "The upload was interrupted" }));
         }
       };
+      listen();
       request.open(method, url);
       request.send(body);
     });

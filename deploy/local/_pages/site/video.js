@@ -4,6 +4,8 @@
 // `src` is changed begins anew and shows nothing for a moment. So a second one is made ready under the
 // first, a little ahead; when the first arrives there, they change places. The same is done for another
 // rendition.
+//
+// A store that is gone for a while is asked again and again, and the video goes on where it stood.
 
 import { h } from "./dom.js";
 
@@ -11,10 +13,14 @@ import { h } from "./dom.js";
 const LEAD_SECONDS = 0.6;
 const READY = HTMLMediaElement.HAVE_FUTURE_DATA;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const ASKED_AGAIN_MS = 3000;
+// A browser waits for a store that says nothing for ever.
+const SILENCE_MS = 3000;
+const SILENT_ASKED_AGAIN_MS = 15_000;
 
 /**
- * Tells `progress` (the time, now and then), `ended`, `moved` (the source was changed without a stop)
- * and `failed` (it can not be played; `detail` is why).
+ * Tells `progress` (the time, now and then), `ended`, `moved` (the source was changed without a stop),
+ * `held` (its store gives nothing; `detail` is why) and `restored` (it does again).
  */
 export class Video extends EventTarget {
   #locate;
@@ -24,7 +30,12 @@ export class Video extends EventTarget {
   #source = null;
   #timer = null;
   #rendition = "original";
-  #isRetry = false;
+  #begin = 0;
+  /** Since its store gives nothing: where it stood, and whether it played. */
+  #lost = null;
+  #isTold = false;
+  #asking = null;
+  #silence = null;
 
   /**
    * Args:
@@ -45,6 +56,7 @@ export class Video extends EventTarget {
   /** Shows it at this time, paused; gives the content's answer. */
   async open(atSeconds) {
     const source = await this.#locate(this.#rendition);
+    this.#begin = atSeconds;
     const video = this.#make(source);
     video.addEventListener("loadedmetadata", () => {
       if (atSeconds > 0) video.currentTime = Math.min(atSeconds, Math.max(0, video.duration - 1));
@@ -59,8 +71,21 @@ export class Video extends EventTarget {
     await this.#renew();
   }
 
+  /** Asks the store again, now. */
+  async retry() {
+    clearTimeout(this.#asking);
+    this.#lose();
+    try {
+      const source = await this.#locate(this.#rendition);
+      if (this.#current && this.#lost) this.#replaceSource(source, this.#lost);
+    } catch (error) {
+      if (error.name === "AbortError" || !this.#current) return;
+      this.#hold(error, ASKED_AGAIN_MS);
+    }
+  }
+
   close() {
-    clearTimeout(this.#timer);
+    for (const timer of [this.#timer, this.#asking, this.#silence]) clearTimeout(timer);
     this.#drop(this.#next);
     this.#drop(this.#current);
     this.#next = this.#current = null;
@@ -140,6 +165,7 @@ export class Video extends EventTarget {
     const before = this.#current;
     this.#current = video;
     this.#source = source;
+    if (before) this.#restore();
     if (!video.isConnected) this.#stage.append(video);
     this.#drop(before);
     this.#schedule(source.refreshInMs);
@@ -150,13 +176,13 @@ export class Video extends EventTarget {
     this.#timer = setTimeout(() => this.#renew(), Math.min(Math.max(milliseconds, 0), LONGEST_TIMER_MS));
   }
 
-  #replaceSource(source) {
+  #replaceSource(source, { at, isPlaying } = this.#standing()) {
     const video = this.#current;
-    const { currentTime, paused } = video;
     this.#source = source;
     video.addEventListener("loadedmetadata", () => {
-      video.currentTime = currentTime;
-      if (!paused) video.play();
+      if (video.src !== source.url) return;
+      video.currentTime = at;
+      if (isPlaying) video.play().catch(() => {});
     }, { once: true });
     video.src = source.url;
     this.#schedule(source.refreshInMs);
@@ -184,7 +210,12 @@ export class Video extends EventTarget {
       video.addEventListener(name, ifShown(() => this.dispatchEvent(new CustomEvent("progress", { detail: name }))));
     }
     video.addEventListener("ended", ifShown(() => this.dispatchEvent(new Event("ended"))));
-    video.addEventListener("playing", ifShown(() => (this.#isRetry = false)));
+    video.addEventListener("canplay", ifShown(() => this.#restore()));
+    // Who moves it, starts it or stops it while it waits, means where and how it goes on.
+    video.addEventListener("seeking", ifShown(() => this.#lost && Object.assign(this.#lost, { at: video.currentTime })));
+    video.addEventListener("play", ifShown(() => this.#lost && Object.assign(this.#lost, { isPlaying: true })));
+    video.addEventListener("pause", ifShown(() => this.#lost && Object.assign(this.#lost, { isPlaying: false })));
+    for (const name of ["waiting", "stalled"]) video.addEventListener(name, ifShown(() => this.#listen()));
     video.addEventListener("error", () => {
       if (video === this.#next) {
         this.#drop(video);
@@ -196,17 +227,45 @@ export class Video extends EventTarget {
   }
 
   /** The URL has died (the machine slept), or the store does not answer: once more with a fresh one. */
-  async #recover() {
-    if (this.#isRetry) {
-      this.dispatchEvent(new CustomEvent("failed", { detail: new Error("The store of the content does not give it out.") }));
-      return;
-    }
-    this.#isRetry = true;
-    try {
-      this.#replaceSource(await this.#locate(this.#rendition));
-    } catch (error) {
-      this.dispatchEvent(new CustomEvent("failed", { detail: error }));
-    }
+  #recover() {
+    if (!this.#lost) this.retry();
+    else this.#hold(new Error("The store of the content does not give it out."), ASKED_AGAIN_MS);
+  }
+
+  /** Nothing comes: that may be a network's breath, or a store that hangs. */
+  #listen() {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      const { readyState, paused, ended } = this.#current;
+      const isShort = readyState < READY && !ended && (!paused || readyState < HTMLMediaElement.HAVE_CURRENT_DATA);
+      if (isShort) this.#hold(new Error("The store of the content does not answer."), SILENT_ASKED_AGAIN_MS);
+    }, SILENCE_MS);
+  }
+
+  #standing() {
+    const { currentTime, paused, readyState } = this.#current;
+    // Before there is anything to see, it stands where it is to begin.
+    return { at: readyState < HTMLMediaElement.HAVE_METADATA ? this.#begin : currentTime, isPlaying: !paused };
+  }
+
+  #lose() {
+    this.#lost ??= this.#standing();
+  }
+
+  #hold(error, askedAgainMs) {
+    this.#lose();
+    clearTimeout(this.#asking);
+    this.#asking = setTimeout(() => this.retry(), askedAgainMs);
+    this.#isTold = true;
+    this.dispatchEvent(new CustomEvent("held", { detail: error }));
+  }
+
+  #restore() {
+    clearTimeout(this.#asking);
+    clearTimeout(this.#silence);
+    this.#lost = null;
+    if (this.#isTold) this.dispatchEvent(new Event("restored"));
+    this.#isTold = false;
   }
 }
 

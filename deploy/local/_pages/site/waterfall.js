@@ -13,7 +13,7 @@ export function drawWaterfall(place, trace, close) {
   place.replaceChildren(
     h("div", { class: "row middle" },
       h("h2", { id: "one-title", class: "grow", tabindex: -1 }, trace.titles[0] ?? "A trace"),
-      h("button", { type: "button", onclick: close }, "Close")),
+      h("button", { type: "button", id: "close", onclick: close }, "Close")),
     h("p", { class: "small soft" }, h("code", null, trace.id), ` · ${new Date(1000 * start).toLocaleString()} · ${number(1000 * whole)} ms · ${trace.calls} calls`),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Waterfall" },
       h("table", { class: "waterfall" },

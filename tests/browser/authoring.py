@@ -1,0 +1,36 @@
+"""What authors do on their page, for the tests that need it done: a course, and an upload in parts."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.browser import Watched
+from tests.system.platform_process import ROOT
+
+VIDEO = ROOT / "deploy" / "local" / "samples" / "media" / "tides" / "spring-and-neap.mp4"
+STORE_PUT = "**/lyceum-content/**partNumber=*"
+
+
+def new_course(tab: Watched, slug: str) -> str:
+    """Creates a draft by the page; gives its id."""
+    page = tab.page
+    page.get_by_role("link", name="Write a new course").click()
+    page.get_by_label("Title").fill(f"Course {slug}")
+    page.get_by_label("Address (slug)").fill(slug)
+    page.get_by_label("Short description").fill("What low water shows.")
+    page.get_by_label("Description", exact=True).fill("A course of one film.")
+    page.get_by_role("button", name="Create the course").click()
+    expect(page.get_by_text("Saved. It is a draft.")).to_be_visible()
+    return parse_qs(urlsplit(page.url).query)["edit"][0]
+
+
+def part_of(url: str) -> str:
+    """The number of the part that this URL is for."""
+    return parse_qs(urlsplit(url).query)["partNumber"][0]
+
+
+def state(page: Page, text: str) -> None:
+    """Waits until the upload says so."""
+    expect(page.locator("[data-upload] [role=status]")).to_contain_text(text)
