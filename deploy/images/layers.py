@@ -11,8 +11,11 @@ but the standard library.
 
 from __future__ import annotations
 
+import ast
 import compileall
+import importlib.util
 import json
+import marshal
 import os
 import platform
 import py_compile
@@ -127,16 +130,54 @@ def _runs_here(wheel: str) -> bool:
 
 def sources(pex: Path, out: Path) -> None:
     """The sources of `pex`, compiled, beside the packages. Not their text: nothing reads it, for logs
-    say file, line and function of an exception and never the text of a line."""
+    say file, line and function of an exception and never the text of a line. Nor what they say of
+    themselves, which is a fifth of them."""
     site_packages = out / SITE_PACKAGES
     with zipfile.ZipFile(pex) as archive:
         for name in archive.namelist():
             if _PEX_ITSELF.fullmatch(name) is None:
                 archive.extract(name, site_packages)
-    _compile(site_packages, shown_as=Path("/") / SITE_PACKAGES, instead_of_source=True)
     for source in site_packages.rglob("*.py"):
+        shown_as = Path("/") / SITE_PACKAGES / source.relative_to(site_packages)
+        source.with_suffix(".pyc").write_bytes(
+            compiled_without_prose(source.read_bytes(), shown_as)
+        )
         source.unlink()
     _finish(out)
+
+
+def compiled_without_prose(source: bytes, shown_as: Path) -> bytes:
+    """The bytecode of a source, without docstrings, as a file that is never compared with its source
+    (PEP 552). Assertions stay, as do the lines that an exception names."""
+    try:
+        tree = ast.parse(source, filename=str(shown_as))
+    except SyntaxError as error:
+        raise SystemExit(f"layers.py: {shown_as} could not be compiled: {error}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            _drop_docstring(node)
+    code = compile(tree, str(shown_as), "exec", dont_inherit=True)
+    unchecked = (1).to_bytes(4, "little")
+    head = importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source)
+    return head + marshal.dumps(code)
+
+
+def _drop_docstring(
+    node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
+) -> None:
+    if ast.get_docstring(node, clean=False) is None:
+        return
+    docstring = node.body[0]
+    if isinstance(node, ast.ClassDef):
+        # A dataclass without one would make one of its signature, at each start.
+        node.body[0] = ast.copy_location(ast.Expr(ast.Constant("-")), docstring)
+        ast.fix_missing_locations(node.body[0])
+    elif len(node.body) > 1:
+        del node.body[0]
+    elif not isinstance(node, ast.Module):
+        node.body[0] = ast.copy_location(ast.Pass(), docstring)
+    else:
+        node.body.clear()
 
 
 def loadable_part(library: bytes) -> bytes:
@@ -164,14 +205,13 @@ def loadable_part(library: bytes) -> bytes:
     return bytes(kept)
 
 
-def _compile(folder: Path, *, shown_as: Path, instead_of_source: bool = False) -> None:
+def _compile(folder: Path, *, shown_as: Path) -> None:
     # Never compared with its source, which can't change in an image, and so without its time.
     compiled = compileall.compile_dir(
         folder,
         maxlevels=32,
         quiet=1,
         force=True,
-        legacy=instead_of_source,
         stripdir=str(folder),
         prependdir=str(shown_as),
         rx=_UNUSED_PACKAGES,
