@@ -11,7 +11,6 @@ but the standard library.
 
 from __future__ import annotations
 
-import ast
 import compileall
 import importlib.util
 import json
@@ -149,35 +148,34 @@ def sources(pex: Path, out: Path) -> None:
 def compiled_without_prose(source: bytes, shown_as: Path) -> bytes:
     """The bytecode of a source, without docstrings, as a file that is never compared with its source
     (PEP 552). Assertions stay, as do the lines that an exception names."""
+    # Not above: what a process has loaded shows in the bytecode that `compileall` makes of the packages.
+    import ast
+
     try:
         tree = ast.parse(source, filename=str(shown_as))
     except SyntaxError as error:
         raise SystemExit(f"layers.py: {shown_as} could not be compiled: {error}") from error
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            _drop_docstring(node)
+        if (
+            not isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            or ast.get_docstring(node, clean=False) is None
+        ):
+            continue
+        docstring = node.body[0]
+        if isinstance(node, ast.ClassDef):
+            # A dataclass without one would make one of its signature, at each start.
+            node.body[0] = ast.copy_location(ast.Expr(ast.Constant("-")), docstring)
+            ast.fix_missing_locations(node.body[0])
+        elif len(node.body) == 1 and not isinstance(node, ast.Module):
+            node.body[0] = ast.copy_location(ast.Pass(), docstring)
+        else:
+            del node.body[0]
     code = compile(tree, str(shown_as), "exec", dont_inherit=True)
     unchecked = (1).to_bytes(4, "little")
     head = importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source)
-    return head + marshal.dumps(code)
-
-
-def _drop_docstring(
-    node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
-) -> None:
-    if ast.get_docstring(node, clean=False) is None:
-        return
-    docstring = node.body[0]
-    if isinstance(node, ast.ClassDef):
-        # A dataclass without one would make one of its signature, at each start.
-        node.body[0] = ast.copy_location(ast.Expr(ast.Constant("-")), docstring)
-        ast.fix_missing_locations(node.body[0])
-    elif len(node.body) > 1:
-        del node.body[0]
-    elif not isinstance(node, ast.Module):
-        node.body[0] = ast.copy_location(ast.Pass(), docstring)
-    else:
-        node.body.clear()
+    # Format 2 has no references to what was written before: whether there is one depends on what else
+    # in the process knows a text, and two builds would differ.
+    return head + marshal.dumps(code, 2)
 
 
 def loadable_part(library: bytes) -> bytes:
