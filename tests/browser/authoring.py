@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.browser import Watched
 from tests.system.platform_process import ROOT
@@ -24,6 +24,20 @@ def new_course(tab: Watched, slug: str) -> str:
     page.get_by_role("button", name="Create the course").click()
     expect(page.get_by_text("Saved. It is a draft.")).to_be_visible()
     return parse_qs(urlsplit(page.url).query)["edit"][0]
+
+
+def third_part_held(page: Page) -> list[Route]:
+    """Lets the first request for an upload's third part wait from now on; it comes to be in the list."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if part_of(route.request.url) == "3" and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(STORE_PUT, hold)
+    return held
 
 
 def part_of(url: str) -> str:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.authoring import STORE_PUT, VIDEO, new_course, part_of, state
+from tests.browser.authoring import (
+    STORE_PUT,
+    VIDEO,
+    new_course,
+    part_of,
+    state,
+    third_part_held,
+)
 from tests.browser.browser import serious_findings, until
 from tests.browser.conftest import NewTab
 from tests.system.platform_process import RunningPlatform
@@ -65,15 +72,7 @@ def test_an_upload_is_paused_and_goes_on(new_tab: NewTab, film: Path) -> None:
     tab = new_tab(user="author")
     page = tab.page
     new_course(tab, "paused-upload")
-    held: list[Route] = []
-
-    def hold_the_third(route: Route) -> None:
-        if part_of(route.request.url) == "3" and not held:
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(STORE_PUT, hold_the_third)
+    third_part_held(page)
     page.get_by_label("Upload a video").set_input_files(film)
     until(page, "document.querySelector('[data-upload] progress')?.value >= 10 * 2**20")
     page.get_by_role("button", name="Pause").click()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
-from tests.browser.authoring import STORE_PUT, part_of, state
+from tests.browser.authoring import state, third_part_held
 from tests.browser.browser import until
 from tests.browser.conftest import NewTab
 from tests.browser.keyboard import Keyboard
@@ -114,15 +114,7 @@ def test_an_author_works_by_keyboard(
     expect(save).to_be_focused()
 
     # A film in three parts, held in the middle of it.
-    held: list[Route] = []
-
-    def hold_the_third(route: Route) -> None:
-        if part_of(route.request.url) == "3" and not held:
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(STORE_PUT, hold_the_third)
+    held = third_part_held(page)
     keys.go_to(page.get_by_label("Upload a video"), "Shift+Tab")
     keys.press("Enter")
     until(page, "document.querySelector('[data-upload] progress')?.value >= 10 * 2**20")

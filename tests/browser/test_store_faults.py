@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.authoring import STORE_PUT, new_course, part_of, state
+from tests.browser.authoring import new_course, state, third_part_held
 from tests.browser.browser import serious_findings, until
 from tests.browser.conftest import NewTab
 
@@ -28,15 +28,7 @@ def test_nothing_is_lost_while_s3_is_gone(new_tab: NewTab, film: Path) -> None:
     author = new_tab(user="author")
     page = author.page
     new_course(author, "store-gone")
-    held: list[Route] = []
-
-    def hold_the_third(route: Route) -> None:
-        if part_of(route.request.url) == "3" and not held:
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(STORE_PUT, hold_the_third)
+    held = third_part_held(page)
     page.get_by_label("Upload a video").set_input_files(film)
     learner = new_tab("/")
     slow_down(learner.page)

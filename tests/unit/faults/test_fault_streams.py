@@ -318,19 +318,20 @@ async def test_of_an_answer_without_a_body_half_of_the_head_comes() -> None:
 
 
 async def test_an_upload_that_runs_stops_when_its_store_hangs() -> None:
-    taken = 0
+    taken, first_piece = 0, asyncio.Event()
 
     async def serve(reader: Reader, writer: Writer) -> None:
         nonlocal taken
         await head_of(reader)
         while piece := await reader.read(1 << 20):
             taken += len(piece)
+            if taken >= len(PIECE):
+                first_piece.set()
 
     async with proxy_before(serve) as proxy:
         request = b"PUT /part HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2 * len(PIECE))
         reader, writer = await asked(proxy, request + PIECE)
-        while taken < len(PIECE):
-            await asyncio.sleep(0)
+        await first_piece.wait()
         await proxy.switch(Fault.HANG)
         writer.write(PIECE)
         assert await is_silent(reader)
