@@ -27,6 +27,7 @@ from deploy.migration._report import Report
 from deploy.migration._session import session
 from deploy.migration._verify import TooManySuspectsError
 from deploy.migration.commands import AbortedError, BadInputError, RefusedError
+from libs.logging import configure
 
 _CLEANS_UP_WITHIN_SECONDS: Final = 30.0
 
@@ -114,4 +115,6 @@ def _reasons(error: BaseException) -> Sequence[str]:
 
 
 if __name__ == "__main__":
+    # What a library has to say is no event of a command: programs read standard output.
+    configure(service="migrate", version="", level="WARNING", stream=sys.stderr)
     sys.exit(main())

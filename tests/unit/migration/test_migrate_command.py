@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from functools import wraps
@@ -19,6 +21,7 @@ from deploy.migration._items import MARK, MAX_ITEM_BYTES, Item
 from deploy.migration._perform import COMMANDS
 from deploy.migration._settings import BOUNDS
 from deploy.migration.mapping import Cell
+from tests.unit.aws.fault_server import error, fault_server
 from tests.unit.migration.command_line import Terminal, book
 from tests.unit.migration.simulator.library import MONOLITH
 from tests.unit.migration.simulator.virtual_time import run
@@ -64,6 +67,31 @@ def test_without_credentials_one_line_says_so(
     assert migrate.main(["plan", *EXAMPLE]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "migrate.py: AWS: Unable to locate credentials\n")
+
+
+async def test_what_a_library_says_is_no_event_of_a_command() -> None:
+    """A clock that is wrong is corrected, and told on standard error: the output stays a program's."""
+    stale = "Signature expired: 20260304T110000Z is now earlier than 20260304T115500Z"
+    date = {"Date": "Wed, 04 Mar 2026 12:00:00 GMT"}
+    variables = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    async with fault_server() as aws:
+        aws.then(error("InvalidSignatureException", message=stale, headers=date))
+        aws.otherwise = error("ResourceNotFoundException")
+        variables |= {
+            "AWS_ENDPOINT_URL": aws.url, "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "deploy.migration.migrate", "status", "--json", *EXAMPLE,
+            env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, errors = await process.communicate()
+    assert len(aws.requests) == 2
+    assert (process.returncode, output) == (2, b""), errors
+    told, refused = errors.decode().splitlines()
+    assert json.loads(told)["event"] == "signing_clock_corrected"
+    assert "there is no such table" in refused
 
 
 def test_all_that_is_wrong_is_told_at_once(
