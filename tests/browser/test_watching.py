@@ -155,10 +155,12 @@ def test_the_map_shows_who_called_whom(platform: RunningPlatform, new_tab: NewTa
         "tableDynamoDB Progress",
         "bucketS3 lyceum-content",
     } <= set(drawn)
+    # Its own two calls at least, and none that no segment has. Of the last five minutes the map keeps
+    # a thousand traces: others' uploads may have left it, so it can show fewer than there were.
     asked = edges.filter(has_text="S3 lyceum-content").locator("td:nth-child(3)")
     until(
-        lambda: calls_of_s3(platform) == int(asked.inner_text()) >= 2,
-        "the map shows as many calls of S3 as the segments say",
+        lambda: 2 <= int(asked.inner_text()) <= calls_of_s3(platform),
+        "the map shows the calls of S3 that the segments have",
     )
 
 
