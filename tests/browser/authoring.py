@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Response, Route, expect
 
-from tests.browser.browser import Watched
+from tests.browser.browser import PATIENCE_MS, Watched
 from tests.system.platform_process import ROOT
 
 VIDEO = ROOT / "deploy" / "local" / "samples" / "media" / "tides" / "spring-and-neap.mp4"
@@ -26,18 +29,33 @@ def new_course(tab: Watched, slug: str) -> str:
     return parse_qs(urlsplit(page.url).query)["edit"][0]
 
 
-def third_part_held(page: Page) -> list[Route]:
-    """Lets the first request for an upload's third part wait from now on; it comes to be in the list."""
+def parts_held(page: Page, *parts: str) -> list[Route]:
+    """Lets the first request for each of these parts of an upload wait from now on; they come to be
+    in the list."""
     held: list[Route] = []
 
     def hold(route: Route) -> None:
-        if part_of(route.request.url) == "3" and not held:
+        part = part_of(route.request.url)
+        if part in parts and part not in {part_of(other.request.url) for other in held}:
             held.append(route)
         else:
             route.continue_()
 
     page.route(STORE_PUT, hold)
     return held
+
+
+@contextmanager
+def parts_stored(page: Page, *parts: str) -> Iterator[None]:
+    """Waits at its end until the store has confirmed these parts."""
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(page.expect_response(partial(_confirms, part), timeout=PATIENCE_MS))
+        yield
+
+
+def _confirms(part: str, response: Response) -> bool:
+    return response.ok and "partNumber=" in response.url and part_of(response.url) == part
 
 
 def part_of(url: str) -> str:

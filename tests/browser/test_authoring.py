@@ -13,8 +13,9 @@ from tests.browser.authoring import (
     VIDEO,
     new_course,
     part_of,
+    parts_held,
+    parts_stored,
     state,
-    third_part_held,
 )
 from tests.browser.browser import serious_findings, until
 from tests.browser.conftest import NewTab
@@ -35,8 +36,8 @@ def test_an_upload_that_is_killed_goes_on_and_is_published(
             route.continue_()  # the others hang: the tab is closed in the middle of them
 
     page.route(STORE_PUT, only_the_first)
-    page.get_by_label("Upload a video").set_input_files(film)
-    until(page, "document.querySelector('[data-upload] progress')?.value >= 5 * 2**20")
+    with parts_stored(page, "1"):
+        page.get_by_label("Upload a video").set_input_files(film)
     page.reload()
     page.unroute(STORE_PUT)
     sent: list[str] = []
@@ -72,7 +73,7 @@ def test_an_upload_is_paused_and_goes_on(new_tab: NewTab, film: Path) -> None:
     tab = new_tab(user="author")
     page = tab.page
     new_course(tab, "paused-upload")
-    third_part_held(page)
+    parts_held(page, "3")
     page.get_by_label("Upload a video").set_input_files(film)
     until(page, "document.querySelector('[data-upload] progress')?.value >= 10 * 2**20")
     page.get_by_role("button", name="Pause").click()

@@ -313,10 +313,10 @@ export function showAuthor(main, app, query) {
     const update = () => {
       bar.value = upload.state === "ready" ? upload.size : upload.sent;
       const percent = upload.size ? Math.floor((100 * upload.sent) / upload.size) : 100;
-      state.textContent = { announcing: "Preparing …", sending: `${percent} % sent`, paused: `Paused at ${percent} %`, verifying: "Being verified …", ready: "Ready", failed: "Given up" }[upload.state]
+      state.textContent = { announcing: "Preparing …", sending: `${percent} % sent`, pausing: "Pausing …", paused: `Paused at ${percent} %`, verifying: "Being verified …", ready: "Ready", failed: "Given up" }[upload.state]
         + (upload.error ? `. ${upload.error.message}` : "");
       pause.textContent = upload.state === "paused" ? "Go on" : "Pause";
-      hide(pause, !["sending", "paused"].includes(upload.state));
+      hide(pause, !["sending", "pausing", "paused"].includes(upload.state));
       hide(abandon, ["ready", "failed"].includes(upload.state));
       if (upload.state === "ready" && !isAdded) {
         isAdded = true;

@@ -18,7 +18,7 @@ export function unfinished(courseId) {
   return Object.keys(localStorage).filter((key) => key.startsWith(`${PREFIX} ${courseId} `)).map((key) => JSON.parse(localStorage.getItem(key)));
 }
 
-/** Tells `change`; `state` is one of announcing, sending, paused, verifying, ready, failed. */
+/** Tells `change`; `state` is one of announcing, sending, pausing, paused, verifying, ready, failed. */
 export class Upload extends EventTarget {
   #api;
   #file;
@@ -68,6 +68,7 @@ export class Upload extends EventTarget {
       if (this.#record.contentId) await this.#goOn(signal);
       else await this.#announce(signal);
       await this.#sendAll(signal);
+      signal.throwIfAborted();
       await this.#complete(signal);
     } catch (error) {
       // What else is on its way stops too: going on begins with what has arrived.
@@ -82,9 +83,10 @@ export class Upload extends EventTarget {
     }
   }
 
-  /** Stops sending; what is stored stays stored. */
+  /** Stops sending. What is stored stays stored, and what has gone out as a whole still arrives. */
   pause() {
     this.#running?.abort();
+    if (this.state === "sending") this.#become("pausing");
   }
 
   /** Gives it up, in the store too. */
@@ -147,11 +149,19 @@ export class Upload extends EventTarget {
           await this.#send("PUT", part.url, this.#file.slice(begin, begin + part.sizeBytes), part.sizeBytes, signal);
         }
       };
-      await Promise.all(Array.from({ length: LANES }, lane));
+      await this.#all(Array.from({ length: LANES }, lane));
       if (partUrls.length < PARTS_AT_ONCE) return;
       this.#ticket = await this.#parts(signal);
       if (!this.#ticket.partUrls.length) return;
     }
+  }
+
+  /** Waits for the end of each lane; the first that fails ends the others. */
+  async #all(lanes) {
+    let failure = null;
+    const fail = (error) => { failure ??= error; this.#running.abort(); };
+    await Promise.all(lanes.map((lane) => lane.catch(fail)));
+    if (failure) throw failure;
   }
 
   /** One request to the store; `fetch` does not tell how much has gone out. */
@@ -160,14 +170,17 @@ export class Upload extends EventTarget {
     const id = {};
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      const stop = () => request.abort();
+      let isOut = false;
       let isSilent = false;
       let silence = null;
+      // A pause does not throw away what only its answer is missing of; a store that says nothing does.
+      const stop = () => { if (!isOut) request.abort(); };
       const listen = () => {
         clearTimeout(silence);
-        silence = setTimeout(() => { isSilent = true; stop(); }, SILENCE_MS);
+        silence = setTimeout(() => { isSilent = true; request.abort(); }, SILENCE_MS);
       };
       signal.addEventListener("abort", stop);
+      request.upload.onload = () => { isOut = true; };
       request.upload.onprogress = ({ loaded }) => {
         listen();
         this.#moving.set(id, Math.min(loaded, bytes));
