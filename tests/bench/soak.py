@@ -9,7 +9,7 @@ rate is looked for that takes 70 % of the core: fewer requests at once cost more
 the capacity would take up to 92 %. That rate is offered at even intervals, whether or not answers come;
 a latency begins when a request is due. Each 15 seconds memory, descriptors and p99 are sampled. Flat is
 what rises, with the upper end of the slope's 95 % interval and after the first fifth of the run, by no
-more than 1 % (memory), one (file descriptors), a quarter (the p99 of a second, the median of the 15).
+more than 1 % (memory), one (file descriptors), a quarter (the p99 of a second, the least of the 15).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -135,14 +134,15 @@ async def soak(
 async def _capacity(
     service: str, process: Running, requests: Sequence[bytes], seconds: float
 ) -> Soak:
-    """Where nothing waits for it: what comes first warms up."""
+    """Where nothing waits for it. What comes first warms up, and opens what connections the run may
+    have: later, one more is one that was forgotten."""
     for is_kept in (False, True):
         began, before = time.perf_counter(), process.cpu_seconds
         served = await ask(
             process.port,
             requests,
             status=200,
-            connections=SATURATING,
+            connections=SATURATING if is_kept else CONNECTIONS,
             seconds=seconds * (0.8 if is_kept else 0.2),
         )
         took, spent = time.perf_counter() - began, process.cpu_seconds - before
@@ -241,13 +241,16 @@ class Latencies:
         self._seconds.setdefault(int(self._clock()), []).append(seconds)
 
     def taken(self) -> tuple[float, float, int]:
-        """The p99 of all since the last time, the median of the p99 of each second, and how many
-        they are; all 0 where there are none."""
+        """The p99 of all since the last time, the least p99 of a second that was there as a whole, and
+        how many they are; all 0 where there are none."""
         seconds, self._seconds = list(self._seconds.values()), {}
         everything = [latency for of_a_second in seconds for latency in of_a_second]
         if not everything:
             return 0.0, 0.0, 0
-        return p99(everything), statistics.median(map(p99, seconds)), len(everything)
+        most = max(map(len, seconds))
+        # A window begins and ends within a second.
+        whole = [of_a_second for of_a_second in seconds if 2 * len(of_a_second) >= most]
+        return p99(everything), min(map(p99, whole)), len(everything)
 
 
 def p99(latencies: Sequence[float]) -> float:

@@ -33,8 +33,8 @@ class Sample:
     descriptors: int
     p99_milliseconds: float
     second_p99_milliseconds: float
-    """The median of the p99 of each second of the window: a machine that serves somebody else for a
-    tenth of a second makes the p99 of that second, and of the window, and of no other second."""
+    """The least p99 of a second of the window: whoever else uses the machine, or its host, only adds to
+    it, and what the service does is in every second."""
     requests: int
     cpu_share: float
 
@@ -137,9 +137,7 @@ def plot(soak: Soak) -> str:
     resident = line("resident", [sample.resident_mebibytes for sample in samples])
     unique = line("of its own (USS)", [sample.unique_mebibytes for sample in samples])
     descriptors = line("open", [float(sample.descriptors) for sample in samples])
-    late = line(
-        "of a second, the window's median", [one.second_p99_milliseconds for one in samples]
-    )
+    late = line("of a second, the window's least", [one.second_p99_milliseconds for one in samples])
     latest = line("of the window", [one.p99_milliseconds for one in samples])
     return draw(
         f"{soak.service}, {soak.rate:,.0f} requests a second",

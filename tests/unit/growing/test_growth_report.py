@@ -166,16 +166,28 @@ def test_a_soak_is_three_panels() -> None:
     assert float(root.attrib["width"]) > 3 * 420
 
 
-def test_a_moment_that_the_machine_gave_to_others_makes_one_second() -> None:
+def test_what_the_machine_gave_to_others_is_not_the_services() -> None:
     clock = [0.0]
     latencies = Latencies(lambda: clock[0])
-    for number in range(1_500):
-        clock[0] = number / 100
-        latencies.tell(0.3 if 520 <= number < 550 else 0.005 + (number % 100) * 1e-5)
+
+    def answers(numbers: range, *, disturbed: range = range(0)) -> None:
+        for number in numbers:
+            clock[0] = number / 100
+            is_late = number in disturbed or (number % 100 < 5 and number < 1_300)
+            latencies.tell(0.3 if is_late else 0.005 + (number % 100) * 1e-5)
+
+    # Something in most seconds, something long in one, and of the last second only its beginning.
+    answers(range(1_510), disturbed=range(520, 550))
     window, second, count = latencies.taken()
-    assert (window, count) == (0.3, 1_500)
+    assert (window, count) == (0.3, 1_510)
     assert second == pytest.approx(0.00599)
     assert latencies.taken() == (0.0, 0.0, 0)
+
+    # What the service does is in every second.
+    for number in range(300):
+        clock[0] = 20 + number / 100
+        latencies.tell(0.3 if number % 50 == 0 else 0.005)
+    assert latencies.taken()[1] == 0.3
 
 
 def test_a_short_soak_has_windows_to_fit() -> None:
