@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from libs.console import Terminal
@@ -190,13 +191,13 @@ async def _offered(
     began = time.perf_counter()
 
     async def sample() -> None:
-        since, spent = began, process.cpu_seconds
+        since, spent, before = began, process.cpu_seconds, processors()
         while True:
             await asyncio.sleep(max(0.0, since + window - time.perf_counter()))
             window_p99, second_p99, requests_answered = answered.taken()
             if not requests_answered:
                 raise TimeoutError(f"no answer in {window:g} s")
-            now, cpu = time.perf_counter(), process.cpu_seconds
+            now, cpu, after = time.perf_counter(), process.cpu_seconds, processors()
             found.samples.append(
                 Sample(
                     at=now - began,
@@ -207,12 +208,13 @@ async def _offered(
                     second_p99_milliseconds=second_p99 * 1e3,
                     requests=requests_answered,
                     cpu_share=(cpu - spent) / (now - since),
+                    stolen_share=after.stolen_since(before),
                 )
             )
             # One line a request: of ten minutes they would fill the folder.
             os.truncate(process.log, 0)
             advance(now - since)
-            since, spent = now, cpu
+            since, spent, before = now, cpu, after
 
     sampling = asyncio.create_task(sample())
     # A little longer, so that the last window is whole.
@@ -251,6 +253,26 @@ class Latencies:
         # A window begins and ends within a second.
         whole = [of_a_second for of_a_second in seconds if 2 * len(of_a_second) >= most]
         return p99(everything), min(map(p99, whole)), len(everything)
+
+
+@dataclass(frozen=True)
+class Processors:
+    """Ticks of all processors since the start: all that there were, and those that the host of a
+    virtual machine gave to others."""
+
+    all: int
+    stolen: int
+
+    def stolen_since(self, before: Processors) -> float:
+        """The share that was stolen meanwhile."""
+        return (self.stolen - before.stolen) / max(self.all - before.all, 1)
+
+
+def processors(stat: Path = Path("/proc/stat")) -> Processors:
+    """The ticks until now (proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal; what
+    guests took is in the first two)."""
+    ticks = [int(word) for word in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    return Processors(sum(ticks), ticks[7])
 
 
 def p99(latencies: Sequence[float]) -> float:

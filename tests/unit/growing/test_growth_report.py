@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,7 +19,7 @@ from tests.bench.growing import report, soaked
 from tests.bench.growing.curves import CURVES, MEMORY, START
 from tests.bench.growing.measure import FULL, QUICK, seconds_of, sizes_of, weigh
 from tests.bench.growing.soaked import window_seconds
-from tests.bench.soak import Latencies
+from tests.bench.soak import Latencies, Processors, processors
 from tests.unit.growing.made_up import curve, sizes, soak
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -157,6 +158,39 @@ def test_a_soak_is_flat_or_names_what_is_not() -> None:
     found: Any = json.loads(json.dumps(soaked.as_json(soak(leaks=0.1))))
     assert found["drifts"]["resident memory, MiB"]["verdict"] == "grows"
     assert len(found["samples"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "verdict", "said"),
+    [
+        (range(20, 36), "flat", "In 16 of the 40 windows the machine's host kept more than 2%"),
+        (range(10, 36), "undecided", "the p99 is judged with them, as they are most"),
+    ],
+)
+def test_what_the_host_kept_is_not_the_services(disturbed: range, verdict: str, said: str) -> None:
+    run = soak()
+    run.samples = [
+        replace(sample, second_p99_milliseconds=20.0 + 3 * n, stolen_share=0.3)
+        if n in disturbed
+        else sample
+        for n, sample in enumerate(run.samples)
+    ]
+    assert soaked.drifts(run)["p99 of a second, ms"].verdict == verdict
+    assert said in soaked.section(run)
+    # Of memory every window tells.
+    run.samples = [
+        replace(sample, resident_mebibytes=100.0 + n) for n, sample in enumerate(run.samples)
+    ]
+    assert soaked.drifts(run)["resident memory, MiB"].verdict == "grows"
+
+
+def test_what_a_host_kept_is_read_of_the_kernel(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 50 800 20 0 10 20 5 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    before = processors(stat)
+    assert before == Processors(all=1_000, stolen=20)
+    assert Processors(all=1_200, stolen=70).stolen_since(before) == 0.25
+    assert before.stolen_since(before) == 0.0
 
 
 def test_a_soak_is_three_panels() -> None:
