@@ -75,21 +75,13 @@ def parts(
         for curve in curves
     }
     return {
-        "machine": _machine_line(),
+        "machine": report.machine_line(machine()),
         **{
             curve.name: report.section(curve, found[curve.name], picture=names[curve.name])
             for curve in curves
         },
         "capacity": f"{report.capacity_table(capacity)}\n\n{report.capacity_line(capacity)}",
     }
-
-
-def _machine_line() -> str:
-    where = machine()
-    return (
-        f"Measured on {where['processor']}, {where['cores']} cores, Python {where['python']},"
-        f" {where['system']}."
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

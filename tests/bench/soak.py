@@ -35,6 +35,7 @@ from tests.bench.comparison.load import UnexpectedAnswerError, ask, offer
 from tests.bench.comparison.stored import COURSE, Asked
 from tests.bench.growing import soaked, terminal
 from tests.bench.growing.fit import Stays
+from tests.bench.growing.report import machine_line
 from tests.bench.growing.soaked import Sample, Soak, drifts, window_seconds
 from tests.bench.request_costs import machine, mebibytes
 
@@ -328,7 +329,10 @@ def _carry_out(options: argparse.Namespace, told: Terminal) -> int:
         for service in services
     }
     texts = {
-        service: soaked.section(found[service], picture=names[service]) for service in services
+        service: "\n\n".join(
+            (soaked.section(found[service], picture=names[service]), machine_line(machine()))
+        )
+        for service in services
     }
     if document is not None:
         pictures = {f"soak-{service}": soaked.plot(found[service]) for service in services}

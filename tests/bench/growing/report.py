@@ -100,6 +100,14 @@ def section(curve: Curve, sizes: Sequence[Size], *, picture: str | None = None) 
     )
 
 
+def machine_line(where: Mapping[str, object]) -> str:
+    """Where something was measured, in words; `where`: `tests.bench.request_costs.machine`."""
+    return (
+        f"Measured on {where['processor']}, {where['cores']} cores, Python {where['python']},"
+        f" {where['system']}."
+    )
+
+
 def picture_line(title: str, picture: str) -> str:
     """The plot, and where it is as a PNG; `picture`: the SVG's name."""
     return f"![{title}]({picture})\n\n[The plot as a PNG]({picture.removesuffix('.svg')}.png)"
