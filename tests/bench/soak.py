@@ -261,12 +261,12 @@ class Processors:
     """Ticks of all processors since the start: all that there were, and those that the host of a
     virtual machine gave to others."""
 
-    all: int
+    total: int
     stolen: int
 
     def stolen_since(self, before: Processors) -> float:
         """The share that was stolen meanwhile."""
-        return (self.stolen - before.stolen) / max(self.all - before.all, 1)
+        return (self.stolen - before.stolen) / max(self.total - before.total, 1)
 
 
 def processors(stat: Path = Path("/proc/stat")) -> Processors:

@@ -188,8 +188,8 @@ def test_what_a_host_kept_is_read_of_the_kernel(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu  100 0 50 800 20 0 10 20 5 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
     before = processors(stat)
-    assert before == Processors(all=1_000, stolen=20)
-    assert Processors(all=1_200, stolen=70).stolen_since(before) == 0.25
+    assert before == Processors(total=1_000, stolen=20)
+    assert Processors(total=1_200, stolen=70).stolen_since(before) == 0.25
     assert before.stolen_since(before) == 0.0
 
 
