@@ -193,6 +193,7 @@ async def _offered(
 
     async def sample() -> None:
         since, spent, before = began, process.cpu_seconds, processors()
+        own = time.process_time()
         while True:
             await asyncio.sleep(max(0.0, since + window - time.perf_counter()))
             window_p99, second_p99, requests_answered = answered.taken()
@@ -210,12 +211,13 @@ async def _offered(
                     requests=requests_answered,
                     cpu_share=(cpu - spent) / (now - since),
                     stolen_share=after.stolen_since(before),
+                    load_microseconds=(time.process_time() - own) / requests_answered * 1e6,
                 )
             )
             # One line a request: of ten minutes they would fill the folder.
             os.truncate(process.log, 0)
             advance(now - since)
-            since, spent, before = now, cpu, after
+            since, spent, before, own = now, cpu, after, time.process_time()
 
     sampling = asyncio.create_task(sample())
     # A little longer, so that the last window is whole.

@@ -30,7 +30,7 @@ _STATIC = {"n0": {"fraction": 1}, "n1": {"fraction": 2}}
 """Places of a course's contents: rows that come and go with the course's."""
 
 
-_LONGEST_PAUSE = 0.25
+LONGEST_PAUSE = 0.25
 """Between two requests of one user."""
 
 
@@ -47,11 +47,14 @@ class Facts:
 class Application:
     """Uses `keys` things of each module, each written by one writer alone."""
 
-    def __init__(self, gate: Gate, dynamodb: Any, split: SplitMapping, keys: int) -> None:
+    def __init__(
+        self, gate: Gate, dynamodb: Any, split: SplitMapping, keys: int, longest_pause: float
+    ) -> None:
         self.gate = gate
         self._dynamodb = dynamodb
         self._split = split
         self.keys = keys
+        self._longest_pause = longest_pause
         self.initial: dict[Key, str | None] = {}
         self.writes: list[Write] = []
         self.reads: list[Read] = []
@@ -76,7 +79,7 @@ class Application:
         """One writer: of the keys that leave this remainder, until stopped."""
         mine = [key for key in self.all_keys() if key[1] % writers == remainder]
         while not self.stopped:
-            await asyncio.sleep(chance.uniform(0.0, _LONGEST_PAUSE))
+            await asyncio.sleep(chance.uniform(0.0, self._longest_pause))
             key = chance.choice(mine)
             value = None if chance.random() < 0.3 else self._value()
             began = time.monotonic()
@@ -88,7 +91,7 @@ class Application:
     async def read_on(self, chance: random.Random) -> None:
         """One reader, until stopped."""
         while not self.stopped:
-            await asyncio.sleep(chance.uniform(0.0, _LONGEST_PAUSE))
+            await asyncio.sleep(chance.uniform(0.0, self._longest_pause))
             key = (chance.choice(MODULES), chance.randrange(self.keys))
             began = time.monotonic()
             found = await self._request(key[0], partial(self._read, key=key))

@@ -23,7 +23,12 @@ from deploy.migration.mapping import Cell, SplitMapping, Table
 from deploy.migration.mappings.lyceum import mapping
 from tests.backends import Backend
 from tests.integration.migration.history import last_values, verdict, violations
-from tests.integration.migration.live_application import MODULES, Application, rows_of
+from tests.integration.migration.live_application import (
+    LONGEST_PAUSE,
+    MODULES,
+    Application,
+    rows_of,
+)
 
 WRITERS = 3
 READERS = 2
@@ -49,10 +54,12 @@ async def staged(
     settings: Settings,
     *,
     keys: int,
+    longest_pause: float = LONGEST_PAUSE,
     of_application: Backend | None = None,
 ) -> AsyncIterator[Stage]:
     """Tables with what was there before, an operator and an application, which may reach them by a
-    way of its own (`of_application`)."""
+    way of its own (`of_application`). Whoever uses it pauses for up to so many seconds between two
+    requests."""
     run = f"OfStage{next(_runs)}"
     split = mapping(
         source=f"Lyceum{run}", course_catalog=f"CourseCatalog{run}",
@@ -77,7 +84,7 @@ async def staged(
             )  # fmt: skip
 
         gate = Gate(context("application"))
-        application = Application(gate, of_the_application, split, keys)
+        application = Application(gate, of_the_application, split, keys, longest_pause)
         await application.seed(random.Random(f"{seed} before"))
         await dynamodb.update_table(
             TableName=split.source.name,

@@ -5,8 +5,9 @@ killed (SIGKILL) at random moments, often one more while the work of the last is
 writers and readers go on. The history of every request is then held against what may be seen, and the
 tables against what was acknowledged. What was under way when each one died is counted.
 
-`LYCEUM_MIGRATION_KILLS` says how many there are on each of MiniStack and moto, which are played at the
-same time: 10, or with 100 a migration with more changes of owner.
+`LYCEUM_MIGRATION_KILLS` says how many there are on MiniStack and moto together, which are played at the
+same time: 20, half of them on each. Of more, MiniStack has all but ten: moto walks through all items of a
+table for each Query.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
@@ -36,11 +37,10 @@ from deploy.migration.commands import AbortedError, Migration, RefusedError
 from deploy.migration.mapping import SplitMapping, Table
 from deploy.migration.mappings.lyceum import CONTENT, PROGRESS
 from tests.backends import Backend
+from tests.integration.migration.live_application import LONGEST_PAUSE
 from tests.integration.migration.live_stage import Stage, judge, staged, used
 
-KILLS = int(os.environ.get("LYCEUM_MIGRATION_KILLS", "10"))
-IS_SHORT = KILLS <= 10
-KEYS = 40 if IS_SHORT else 100
+KILLS = int(os.environ.get("LYCEUM_MIGRATION_KILLS", "20"))
 WORKERS = 2
 SETTINGS = Settings(
     segments=3, page=10, batch=20, poll=0.2, look=0.4, discover=1.0, lease=4.0, settle=3.0,
@@ -51,25 +51,8 @@ SLOW_SECONDS = 1400
 """Far above what it takes where nobody else computes."""
 ATTEMPTS = 25
 
-KILLED = (
-    {"copy": 3, "change": 2, "complete": 1}
-    if IS_SHORT
-    else {"copy": 15, "change": 8, "complete": 5}
-)
-"""How many are killed for each part of a migration."""
-CHANGES = (
-    {PROGRESS.module: ("switch", "reverse"), CONTENT.module: ("switch",)}
-    if IS_SHORT
-    else dict.fromkeys(
-        (PROGRESS.module, CONTENT.module), ("switch", "reverse", "switch", "reverse", "switch")
-    )
-)
-"""Of the owner, in their order: with so many a migration has as many kills as are asked for."""
-AT_A_STEP = 1 if IS_SHORT else 4
-"""Of a change's, at most so many die within one step: the others' turn is another one's."""
-STEPS = {"verify": 2.0, "before the fence": 1.5, "fence": 2.3, "drain": 1.0}
-"""Steps of a change of owner, and within how many seconds of the beginning of one somebody dies."""
-SECONDS = {"copy": 8.0, "complete": 0.5 if IS_SHORT else 5.0, **STEPS}
+STEPS = ("verify", "before the fence", "fence", "drain")
+"""Of a change of owner: where somebody is to die."""
 TOLD = {
     "verifying": "verify",
     "requests wait; those under way": "fence",
@@ -77,6 +60,53 @@ TOLD = {
     "requests wait": "compare",
 }
 """What is under way, by what the command tells of it."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A whole migration: with how much to move, the changes of the owner of each module in their order,
+    and how many are killed for each of its parts."""
+
+    keys: int
+    changes: Mapping[str, Sequence[str]]
+    copy: int
+    change: int
+    at_a_step: int
+    """Of a change's, so many die within one step: the others' turn is another one's."""
+    complete: int
+    seconds: Mapping[str, float]
+    """Within how many of the beginning of a step somebody dies."""
+
+    @property
+    def kills(self) -> int:
+        return self.copy + self.change * self.changes_in_all + self.complete
+
+    @property
+    def changes_in_all(self) -> int:
+        return sum(map(len, self.changes.values()))
+
+
+SHORT = Story(
+    keys=40, changes={PROGRESS.module: ("switch", "reverse"), CONTENT.module: ("switch",)},
+    copy=3, change=2, at_a_step=1, complete=1,
+    seconds={"copy": 8.0, "verify": 2.0, "before the fence": 1.5, "fence": 2.3, "drain": 1.0, "complete": 0.5},
+)  # fmt: skip
+LONG = replace(
+    SHORT,
+    keys=100,
+    copy=40,
+    change=48,
+    at_a_step=12,
+    complete=6,
+    seconds={
+        "copy": 16.0,
+        "verify": 6.0,
+        "before the fence": 4.0,
+        "fence": 2.3,
+        "drain": 4.0,
+        "complete": 2.0,
+    },
+)
 
 
 class Workers:
@@ -209,8 +239,10 @@ def _percentiles(seconds: list[float]) -> str:
 class Operator:
     """Gives the commands of a whole migration, each until it is carried out, while workers die."""
 
-    def __init__(self, stage: Stage, workers: Workers, report: Report, seed: int) -> None:
-        self._stage = stage
+    def __init__(
+        self, stage: Stage, story: Story, workers: Workers, report: Report, seed: int
+    ) -> None:
+        self._story = story
         self._workers = workers
         self._report = report
         self._chance = random.Random(f"{seed} kills")
@@ -225,19 +257,19 @@ class Operator:
         migration = self.migration
         await migration.start()
         began = time.monotonic()
-        await self._until_done("copy", migration.copied, KILLED["copy"])
+        await self._until_done("copy", migration.copied, self._story.copy)
         progress = await migration.progress()
         self._report.items += progress.items
         self._report.copy_seconds += time.monotonic() - began
-        for module, commands in CHANGES.items():
+        for module, commands in self._story.changes.items():
             for command in commands:
                 await self._until_done(
                     command,
                     partial(self._owner, getattr(migration, command), module),
-                    KILLED["change"],
+                    self._story.change,
                 )
         complete = partial(migration.complete, CONTENT.module)
-        await self._until_done("complete", complete, KILLED["complete"])
+        await self._until_done("complete", complete, self._story.complete)
         # What a step was too short for.
         self._command = ""
         for step in [*self._due]:
@@ -257,7 +289,7 @@ class Operator:
         self._step = step
         for _ in range(self._due.count(step)):
             self._due.remove(step)
-            self._let_die(step, SECONDS[step])
+            self._let_die(step, self._story.seconds[step])
 
     def _let_die(self, step: str, within: float) -> None:
         after = self._chance.uniform(0.0, within)
@@ -312,11 +344,9 @@ class Operator:
         """So many more are killed at moments of it. What was refused, because a worker vanished a
         moment ago, is tried again."""
         self._command = name
-        steps = list(STEPS) if name in ("switch", "reverse") else [name]
-        while kills:
-            together = min(kills, AT_A_STEP if len(steps) > 1 else kills)
-            self._due += [self._chance.choice(steps)] * together
-            kills -= together
+        steps = STEPS if name in ("switch", "reverse") else (name,)
+        at_each = self._story.at_a_step if len(steps) > 1 else kills
+        self._due += self._chance.sample(steps, kills // at_each) * at_each
         for _ in range(ATTEMPTS):
             self._begin(steps[0])
             try:
@@ -328,16 +358,17 @@ class Operator:
         raise AssertionError("the command was never carried out")
 
 
-async def played(name: str, backend: Backend) -> None:
+async def played(name: str, backend: Backend, kills: int, longest_pause: float) -> None:
     """As many migrations as it takes to kill so many."""
+    story = LONG if kills >= LONG.kills else SHORT
     report = Report()
     began = time.monotonic()
     for seed in count():
         async with (
-            staged(backend, seed, SETTINGS, keys=KEYS) as stage,
+            staged(backend, seed, SETTINGS, keys=story.keys, longest_pause=longest_pause) as stage,
             working(backend, stage.split, stage.control) as workers,
         ):
-            operator = Operator(stage, workers, report, seed)
+            operator = Operator(stage, story, workers, report, seed)
             async with used(stage.application, seed):
                 await operator.migrate()
             await operator.put_right(PROGRESS.module)
@@ -347,15 +378,14 @@ async def played(name: str, backend: Backend) -> None:
             report.add(stage, workers)
             report.wrong += await judge(stage)
             assert len(await operator.migration.control.audit_log()) > 10
-        if report.kills >= KILLS:
+        if report.kills >= kills:
             break
     report.seconds = time.monotonic() - began
     sys.stdout.write(f"\n{name}: {report}\n")
     assert report.wrong == []
     assert report.failed == []
     assert report.moments.total() == report.kills
-    changes = sum(map(len, CHANGES.values()))
-    assert len(report.pauses) == changes * report.migrations
+    assert len(report.pauses) == story.changes_in_all * report.migrations
     assert report.reads > 100
     assert report.writes > 100
 
@@ -364,6 +394,8 @@ async def played(name: str, backend: Backend) -> None:
 async def test_workers_that_are_killed_lose_nothing(
     ministack_backend: Backend, moto_backend: Backend
 ) -> None:
+    of_moto = min(KILLS // 2, SHORT.kills)
     async with asyncio.TaskGroup() as group:
-        group.create_task(played("ministack", ministack_backend))
-        group.create_task(played("moto", moto_backend))
+        group.create_task(played("ministack", ministack_backend, KILLS - of_moto, LONGEST_PAUSE))
+        # Asked as often, it would have no time left, and replication would be behind.
+        group.create_task(played("moto", moto_backend, of_moto, 2 * LONGEST_PAUSE))
