@@ -244,6 +244,22 @@ def test_tests_are_told_where_the_repository_is(machine: Machine) -> None:
     assert done.stdout == f"{machine.checkout}\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "whole"),
+    [
+        ("--tag=long test ::", "true"),
+        ("test tests/unit:: -- -k run", "true"),
+        ("run tests/bench/start.py -- test", "no"),
+        ("package ::", "no"),
+    ],
+)
+def test_tests_run_on_the_whole_lock(machine: Machine, arguments: str, whole: str) -> None:
+    machine.install_python_3_11()
+    machine.install("pants", 'echo "${PANTS_PYTHON_RUN_AGAINST_ENTIRE_LOCKFILE:-no}"')
+    machine.install("docker", "exit 0")
+    assert machine.pantsw(*arguments.split(), PANTSW="launcher").stdout == f"{whole}\n"
+
+
 def test_with_an_engine_all_packages_are_all(machine: Machine) -> None:
     machine.install_python_3_11()
     machine.install("pants", 'echo "${PANTS_TAG:-all}"')
