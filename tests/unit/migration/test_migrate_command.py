@@ -19,7 +19,7 @@ from deploy.migration._context import Settings
 from deploy.migration._control import Control
 from deploy.migration._items import MARK, MAX_ITEM_BYTES, Item
 from deploy.migration._perform import COMMANDS
-from deploy.migration._settings import BOUNDS
+from deploy.migration._settings import BOUNDS, LOCAL, parse
 from deploy.migration.mapping import Cell
 from tests.unit.aws.fault_server import error, fault_server
 from tests.unit.migration.command_line import Terminal, book
@@ -119,6 +119,16 @@ def test_all_that_is_wrong_is_told_at_once(
         " --monolith starts one)",
         "migrate.py: --mapping no.such: ModuleNotFoundError: No module named 'no'",
     ]
+
+
+def test_on_one_machine_some_are_shorter_as_the_readme_says() -> None:
+    settings, problems = parse((), is_local=True)
+    text = README.read_text(encoding="utf-8")
+    assert problems == []
+    for name, value in LOCAL.items():
+        (row,) = re.findall(rf"^\| `{name}` \| [^|]*", text, re.MULTILINE)
+        assert f"{getattr(Settings(), name):g} (--local: {value:g})" in row
+        assert getattr(settings, name) == value < getattr(Settings(), name)
 
 
 def test_every_setting_can_be_said_and_has_bounds() -> None:
