@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, Response, Route, expect
 
-from tests.browser.browser import PATIENCE_MS, Watched
+from tests.browser.browser import PATIENCE_MS, Watched, until
 from tests.system.platform_process import ROOT
 
 VIDEO = ROOT / "deploy" / "local" / "samples" / "media" / "tides" / "spring-and-neap.mp4"
@@ -43,6 +43,17 @@ def parts_held(page: Page, *parts: str) -> list[Route]:
 
     page.route(STORE_PUT, hold)
     return held
+
+
+@contextmanager
+def held_at_the_last_part(page: Page) -> Iterator[list[Route]]:
+    """At its end all of a film of three parts is sent but for the last, whose first request waits."""
+    held = parts_held(page, "3")
+    # Whether the store has confirmed one of the others by then depends on who is quicker: the last is
+    # asked for after that.
+    with page.expect_request("**/*partNumber=3*", timeout=PATIENCE_MS):
+        yield held
+    until(page, "document.querySelector('[data-upload] progress').value >= 10 * 2**20")
 
 
 @contextmanager
