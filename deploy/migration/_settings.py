@@ -15,9 +15,10 @@ from deploy.migration._context import Settings
 from deploy.migration._control import Control
 
 KEY: Final = "settings"
-LOCAL: Final = {"settle": 2.0, "lease": 10.0, "clock_skew": 5.0}
+LOCAL: Final = {"settle": 2.0, "lease": 10.0, "clock_skew": 5.0, "page": 1_000}
 """On this machine a request that nobody waits for is over in milliseconds, not in minutes, and there is one
-clock; what was seeded a minute before the start is not replicated beside being copied."""
+clock; what was seeded a minute before the start is not replicated beside being copied. The emulator looks
+for the beginning of each page from the table's first item on: few and large ones."""
 
 SIGNATURE_SECONDS: Final = 300.0
 """For so long AWS takes a signed request."""
