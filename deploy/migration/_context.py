@@ -36,6 +36,10 @@ class Settings:
     segments: int = 8
     """Parts of the source that are copied at the same time."""
     page: int = 100
+    """Items of the copy that are read at once, and are all written before the next ones."""
+    scan_page: int = 1_000
+    """Items that are read at once where a table is gone through and little or nothing is written; AWS
+    gives 1 MB at most."""
     batch: int = 500
     """Records of one GetRecords, whose answer has 1 MB at most."""
     concurrency: int = 8

@@ -15,10 +15,9 @@ from deploy.migration._context import Settings
 from deploy.migration._control import Control
 
 KEY: Final = "settings"
-LOCAL: Final = {"settle": 2.0, "lease": 10.0, "clock_skew": 5.0, "page": 1_000}
+LOCAL: Final = {"settle": 2.0, "lease": 10.0, "clock_skew": 5.0}
 """On this machine a request that nobody waits for is over in milliseconds, not in minutes, and there is one
-clock; what was seeded a minute before the start is not replicated beside being copied. The emulator looks
-for the beginning of each page from the table's first item on: few and large ones."""
+clock; what was seeded a minute before the start is not replicated beside being copied."""
 
 SIGNATURE_SECONDS: Final = 300.0
 """For so long AWS takes a signed request."""
@@ -26,6 +25,7 @@ SIGNATURE_SECONDS: Final = 300.0
 BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "segments": (1, 1_000),
     "page": (1, 1_000),
+    "scan_page": (1, 10_000),
     "batch": (1, 1_000),
     "concurrency": (1, 100),
     "poll": (0.02, 60),

@@ -43,7 +43,7 @@ async def pages(
         page = await context.patience.answer(
             partial(
                 context.database.scan,
-                table, segment=0, segments=1, start=start, limit=context.settings.page,
+                table, segment=0, segments=1, start=start, limit=context.settings.scan_page,
             )
         )  # fmt: skip
         count += len(page.items)

@@ -43,7 +43,7 @@ from tests.integration.migration.live_stage import Stage, judge, staged, used
 KILLS = int(os.environ.get("LYCEUM_MIGRATION_KILLS", "20"))
 WORKERS = 2
 SETTINGS = Settings(
-    segments=3, page=10, batch=20, poll=0.2, look=0.4, discover=1.0, lease=4.0, settle=3.0,
+    segments=3, page=10, scan_page=10, batch=20, poll=0.2, look=0.4, discover=1.0, lease=4.0, settle=3.0,
     gate_lease=0.3, longest_request=2.0, fence=30.0, max_lag_to_switch=10.0, units_per_second=1e6,
 )  # fmt: skip
 LONGEST_DELAY = 0.4

@@ -32,7 +32,7 @@ from tests.backends import Backend
 POLICY = REPOSITORY_ROOT / "deploy/migration/policy.json"
 SETTINGS = (
     "settle=0.5", "lease=8", "gate_lease=0.2", "longest_request=0.3", "poll=0.1", "discover=1",
-    "max_lag_to_switch=10", "page=20",
+    "max_lag_to_switch=10", "page=20", "scan_page=20",
 )  # fmt: skip
 ITEMS = 120
 _runs = count(1)

@@ -31,7 +31,7 @@ from tests.unit.migration.simulator.broken import BROKEN
 
 MODULE = PROGRESS.module
 SETTINGS = Settings(
-    segments=1, page=20, batch=20, poll=0.1, look=0.2, discover=2.0, lease=10.0, settle=0.3,
+    segments=1, page=20, scan_page=20, batch=20, poll=0.1, look=0.2, discover=2.0, lease=10.0, settle=0.3,
     gate_lease=0.2, longest_request=0.3, fence=20.0, max_lag_to_switch=10.0, units_per_second=1e6,
 )  # fmt: skip
 LONG = 30.0

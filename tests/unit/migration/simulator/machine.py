@@ -38,7 +38,7 @@ from tests.unit.migration.simulator.tables import SimulatedStream, SimulatedTabl
 from tests.unit.migration.simulator.virtual_time import run, sleep
 
 SETTINGS = Settings(
-    segments=3, page=3, batch=3, concurrency=3, poll=0.3, look=0.5, discover=1.0, successor=20.0,
+    segments=3, page=3, scan_page=3, batch=3, concurrency=3, poll=0.3, look=0.5, discover=1.0, successor=20.0,
     lease=2.0, settle=5.0, gate_lease=0.3, longest_request=0.5, fence=8.0, units_per_second=50.0,
     max_lag_to_switch=3.0, touched_to_switch=2, clock_skew=1.0,
 )  # fmt: skip

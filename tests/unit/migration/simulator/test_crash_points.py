@@ -19,7 +19,7 @@ from tests.unit.migration.simulator.machine import SETTINGS, Crash, Outcome, Sce
 from tests.unit.migration.simulator.seeds import SEEDS
 
 SMALL = replace(
-    SETTINGS, segments=1, page=10, batch=10, poll=0.4, look=0.6, discover=2.0, settle=1.0,
+    SETTINGS, segments=1, page=10, scan_page=10, batch=10, poll=0.4, look=0.6, discover=2.0, settle=1.0,
     gate_lease=0.2, longest_request=0.3, units_per_second=1_000.0,
 )  # fmt: skip
 WHOLE = Scenario(
