@@ -90,17 +90,21 @@ def _progress_facts(document: Mapping[str, Any]) -> Facts:
     if resume is not None:
         facts["resume"] = f"{resume['contentId']} {float(resume['positionSeconds']):g}"
     for content_id, state in document["items"].items():
-        facts[f"content {content_id}"] = progress_of_content(
-            state["completed"], state["fraction"], state["positionSeconds"]
+        facts |= progress_of_content(
+            content_id, state["completed"], state["fraction"], state["positionSeconds"]
         )
     return facts
 
 
-def progress_of_content(completed: bool, fraction: float | None, position: float | None) -> str:
-    """The fact of a content in somebody's progress."""
-    return json.dumps(
-        [completed, *(one if one is None else float(one) for one in (fraction, position))]
-    )
+def progress_of_content(
+    content_id: str, completed: bool, fraction: float | None, position: float | None
+) -> Facts:
+    """The facts of a content in somebody's progress: whoever reads while an update is written may see
+    that it is completed before how far it was played, which is another row."""
+    facts = {"completed": "yes"} if completed else {}
+    numbers = {"fraction": fraction, "position": position}
+    facts |= {name: str(float(value)) for name, value in numbers.items() if value is not None}
+    return {f"content {content_id} {name}": value for name, value in facts.items()}
 
 
 def _digest(document: Mapping[str, Any], names: tuple[str, ...]) -> str:

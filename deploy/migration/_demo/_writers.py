@@ -252,7 +252,7 @@ async def _attempt(device: Device, names: Names, item: Item, attempt: int, user:
         changes = {
             "attempt": str(attempt),
             "resume": f"{content_id} {number}",
-            f"content {content_id}": progress_of_content(completed=True, fraction=1, position=None),
+            **progress_of_content(content_id, completed=True, fraction=1, position=None),
         }
         if await device.change(item, changes, "PUT", item.path, user=user, body=body) is None:
             return False

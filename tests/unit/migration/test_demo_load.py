@@ -15,7 +15,7 @@ from aiohttp import web
 
 from deploy.migration._demo._device import Tempo
 from deploy.migration._demo._facts import Facts, Pause, is_whole, percentile
-from deploy.migration._demo._history import Kind
+from deploy.migration._demo._history import History, Kind
 from deploy.migration._demo._items import (
     CATALOG,
     CONTENT,
@@ -24,6 +24,7 @@ from deploy.migration._demo._items import (
     content,
     course,
     progress,
+    progress_of_content,
 )
 from deploy.migration._demo._load import Load, People
 
@@ -380,6 +381,23 @@ async def test_the_table_of_facts_has_what_was_counted() -> None:
     assert "100 items, 25 a second under load" in table
     assert "1.50 s by the command, longest write 1.75 s" in table
     assert "1 min 15 s" in table
+
+
+def test_who_reads_while_an_update_is_written_may_see_a_part_of_it() -> None:
+    history, item = History(), progress("u", "c")
+    sent = {
+        "attempt": "1",
+        **progress_of_content("x", completed=True, fraction=1, position=None),
+    }
+    write = history.writing(str(item), sent, began=0)
+    state = {"completed": True, "fraction": None, "positionSeconds": None}
+    facts = item.facts_of({"attempt": 1, "resume": None, "items": {"x": state}})
+
+    assert history.read(str(item), facts, began=1, ended=2) == []
+    write.acknowledged(3)
+    (lost,) = history.read(str(item), facts, began=4, ended=5)
+
+    assert (lost.kind, lost.fact) == (Kind.LOST, "content x fraction")
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
