@@ -76,7 +76,8 @@ class Settings:
     max_lag_to_switch: float = 1.0
     touched_to_switch: int = 100
     """A switch fences once no more items were touched since they were last compared; more are
-    compared before the fence, again and again, while users notice nothing."""
+    compared before the fence, again and again, while users notice nothing, and fewer too as long as
+    that leaves less than half of them (docs/adr/0138)."""
 
 
 class Patience:

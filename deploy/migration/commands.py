@@ -7,6 +7,7 @@ is made, and can be made twice. Work is the workers'; a command only waits for i
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -80,6 +81,9 @@ class AbortedError(Exception):
 
 _ROUNDS = 5
 """Where so much is written that each leaves as much, the fence comes after these."""
+
+_FEW = 10
+"""So many are compared behind the fence without another round."""
 
 _COMMANDS = {TARGET: "switch", SOURCE: "reverse"}
 _UNDER_WAY = {
@@ -549,13 +553,17 @@ class Migration:
     async def _compare_touched(
         self, view: View, name: str, feed: Stream, follower: Target | None
     ) -> None:
-        """Compare what was touched since the verification, as often as that is much: behind the
-        fence it would make users wait. Raises RefusedError where something differs."""
+        """Compare what was touched since the verification, as often as that is much or a round leaves
+        less than half of it: behind the fence it would make users wait. Raises RefusedError where
+        something differs."""
+        most = self._context.settings.touched_to_switch
+        before = math.inf
         for _ in range(_ROUNDS):
             _, module = await self.control.module(name)
             touched = await self.control.all_touched(module.verification)
-            if len(touched) <= self._context.settings.touched_to_switch:
+            if len(touched) <= min(most, _FEW) or before / 2 <= len(touched) <= most:
                 return
+            before = len(touched)
             begun = self._context.token()
             # Should this process die, what was touched under the old name was not compared.
             await self.control.update_module(

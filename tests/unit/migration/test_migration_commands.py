@@ -206,6 +206,40 @@ async def test_behind_the_fence_only_what_was_touched_of_late_is_looked_at(
     assert await migration.control.rows("quarantine#") == []
 
 
+@pytest.mark.parametrize(("touched", "rounds"), [(10, []), (40, [40])])
+def test_what_was_touched_once_is_not_compared_while_users_wait(
+    monkeypatch: pytest.MonkeyPatch, touched: int, rounds: list[int]
+) -> None:
+    compared: list[int] = []
+    behind: list[int] = []
+    compare, compare_moving = Verifier.compare, Verifier.compare_moving
+
+    async def frozen(self: Verifier, standing: Any) -> list[Difference]:
+        behind.append(len(standing))
+        return await compare(self, standing)
+
+    async def moving(self: Verifier, standing: Any, *rest: Any) -> list[Difference]:
+        compared.append(len(standing))
+        return await compare_moving(self, standing, *rest)
+
+    monkeypatch.setattr(Verifier, "compare", frozen)
+    monkeypatch.setattr(Verifier, "compare_moving", moving)
+
+    async def main() -> None:
+        platform = Platform()
+        await platform.running()
+        migration = Migration(platform.context(replace(SETTINGS, touched_to_switch=100)))
+        await migration.verify("books")
+        for number in range(touched):
+            platform.monolith.write(MONOLITH.cell(book(f"b{number}")), book(f"b{number}"))
+        await asyncio.sleep(5)
+        await migration.switch("books")
+
+    run(main())
+    assert compared == rounds
+    assert behind == [0 if rounds else touched]
+
+
 @played
 async def test_who_writes_behind_the_fence_ends_it() -> None:
     """A request that the application gave up is carried out when everything has been compared and the
