@@ -15,9 +15,10 @@ from deploy.migration._context import Settings
 from deploy.migration._control import Control
 
 KEY: Final = "settings"
-LOCAL: Final = {"settle": 2.0, "lease": 10.0, "clock_skew": 5.0}
+LOCAL: Final = {"settle": 2.0, "lease": 10.0, "clock_skew": 5.0, "scan_page": 10_000}
 """On this machine a request that nobody waits for is over in milliseconds, not in minutes, and there is one
-clock; what was seeded a minute before the start is not replicated beside being copied."""
+clock; what was seeded a minute before the start is not replicated beside being copied. For each page of a Scan the
+emulator goes through the whole table, while nobody else is answered: few pages."""
 
 SIGNATURE_SECONDS: Final = 300.0
 """For so long AWS takes a signed request."""

@@ -28,15 +28,23 @@ class Facts:
         lags: seconds by which replication was behind, one a second while the migration ran.
         copied_at: how many of these are from before everything was copied: until then streams are
             read from their oldest record on.
+        cancelled_at: how many are from before the migration was cancelled: nobody reads them from
+            then on.
     """
 
     items: int = 0
     copy_seconds: float = 0.0
     lags: list[float] = field(default_factory=list)
     copied_at: int = 0
+    cancelled_at: int | None = None
     pauses: dict[str, Pause] = field(default_factory=dict)
     way_back: dict[str, Pause] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def lag_p99(self) -> float:
+        """Seconds by which replication was behind, from the copy's end to the migration's."""
+        return percentile(self.lags[self.copied_at : self.cancelled_at], 99)
 
     @property
     def items_per_second(self) -> float:
@@ -52,7 +60,7 @@ class Facts:
             **{str(kind): history.count(kind) for kind in Kind},
             "writePauses": _pauses(self.pauses),
             "writePausesBack": _pauses(self.way_back),
-            "lagP99Seconds": round(percentile(self.lags[self.copied_at :], 99), 3),
+            "lagP99Seconds": round(self.lag_p99, 3),
             "lagMostWhileCopyingSeconds": round(max(self.lags[: self.copied_at], default=0.0), 3),
             "items": self.items,
             "itemsPerSecond": round(self.items_per_second, 1),
@@ -83,7 +91,7 @@ class Facts:
             ),
             (
                 "lag p99",
-                f"{percentile(self.lags[self.copied_at :], 99):.1f} s, while it was copied"
+                f"{self.lag_p99:.1f} s, while it was copied"
                 f" {max(self.lags[: self.copied_at], default=0.0):.1f} s at most",
             ),
             ("copied", f"{self.items:,} items, {self.items_per_second:,.0f} a second under load"),

@@ -88,7 +88,7 @@ def _progress_facts(document: Mapping[str, Any]) -> Facts:
     resume = document["resume"]
     facts = {"attempt": str(document["attempt"])}
     if resume is not None:
-        facts["resume"] = f"{resume['contentId']} {float(resume['positionSeconds']):g}"
+        facts["resume"] = f"{resume['contentId']} {float(resume['positionSeconds'])}"
     for content_id, state in document["items"].items():
         facts |= progress_of_content(
             content_id, state["completed"], state["fraction"], state["positionSeconds"]

@@ -488,6 +488,7 @@ class Demo:
             "", "At last the migration is cancelled",
             "What was moved is removed from the services' tables, and it could begin anew.",
         )  # fmt: skip
+        self.facts.cancelled_at = len(self.facts.lags)
         await platform.migrate("cancel")
         plan = said(await platform.migrate("plan"), "planned")
         report.happened(

@@ -302,7 +302,7 @@ async def test_an_answer_that_does_not_hold_what_was_written_is_found() -> None:
     real = apis.put_progress
 
     async def forget_the_third(request: web.Request) -> web.Response:
-        is_third = (await request.json())["resume"]["positionSeconds"] == 3
+        is_third = (await request.json())["resume"]["contentId"] == "demo-3"
         return await (apis.get_progress if is_third else real)(request)
 
     apis.put_progress = forget_the_third  # type: ignore[method-assign]
@@ -364,7 +364,10 @@ async def test_devices_ask_as_often_as_they_are_told_from_then_on() -> None:
 
 
 async def test_the_table_of_facts_has_what_was_counted() -> None:
-    facts = Facts(items=100, copy_seconds=4.0, lags=[9.0, 0.0, 1.0, 3.0], copied_at=1, seconds=75)
+    facts = Facts(
+        items=100, copy_seconds=4.0, lags=[9.0, 0.0, 1.0, 3.0, 99.0], copied_at=1, seconds=75
+    )
+    facts.cancelled_at = 4
     facts.pauses[CATALOG] = Pause(1.5, 1.75)
     async with loaded(populated()) as load:
         await asked(load, 20)
