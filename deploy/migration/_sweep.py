@@ -23,6 +23,8 @@ from deploy.migration._shards import Stream
 from deploy.migration.mapping import RESERVED, Cell, Origin, Table
 
 _MOST_AT_ONCE = 10_000
+_TOLD_EVERY = 100
+"""Of the rows that are removed, each of which takes a call."""
 
 
 class NotQuietError(Exception):
@@ -125,16 +127,21 @@ async def remove_rows(
 ) -> None:
     """Remove what a migration that is cancelled leaves in a target, as it was seen."""
     cells = Cells(context, control, meter=pace)
+    at_once = context.settings.concurrency
 
     async def remove(item: Item) -> None:
         await cells.remove(table, table.cell(item), as_it_was(table, item))
         pace.spent(table.name, write_units(item))
 
     what = f"removing what was written in {table.name}"
-    async for page in pages(context, table, lambda count: tell(what, count, 0), pace):
-        await together(
-            [remove(item) for item in page if is_ours(item)], context.settings.concurrency
-        )
+    facts = await context.patience.answer(lambda: context.database.describe(table))
+    done, total = 0, 0 if facts is None else facts.items
+    async for page in pages(context, table, pace=pace):
+        for start in range(0, len(page), _TOLD_EVERY):
+            tell(what, done, max(done, total))
+            part = page[start : start + _TOLD_EVERY]
+            await together([remove(item) for item in part if is_ours(item)], at_once)
+            done += len(part)
 
 
 async def remove_marks(
