@@ -34,7 +34,8 @@ class CourseRepository(Protocol):
         ...
 
     async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
-        """As `get`, but UNCHANGED where it is still in `version`: a version is one content."""
+        """As `get`, but UNCHANGED where it is still in `version` (a version is one content), which takes
+        less than reading it whole. With version 0 none is known."""
         ...
 
     async def create(self, course: Course) -> None:

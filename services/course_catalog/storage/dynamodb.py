@@ -28,6 +28,7 @@ from services.course_catalog.storage.items import (
     BY_CHANGE,
     BY_STATUS,
     DELETED,
+    IN_WHICH_VERSION,
     SHARDS,
     Item,
     change_of,
@@ -73,17 +74,21 @@ class DynamoDBCourseRepository:
         return None if item is None else course_of(item)
 
     async def get_newer(self, course_id: str, version: int) -> Course | Unchanged | None:
-        item = await self._item(course_id)
-        if item is None:
-            return None
-        return UNCHANGED if is_course_in(item, version) else course_of(item)
+        if version:
+            # Nearly all that is read again is unchanged, and an outline's rows are the most of it.
+            known = await self._item(course_id, **IN_WHICH_VERSION)
+            if known is None:
+                return None
+            if is_course_in(known, version):
+                return UNCHANGED
+        return await self.get(course_id)
 
-    async def _item(self, course_id: str) -> Item | None:
+    async def _item(self, course_id: str, **projection: Any) -> Item | None:
         with _dependency():
             # Consistent: who has just written must not read the version before, whose ETag would
             # be refused.
             response = await self._dynamodb.get_item(
-                TableName=self._table, Key=course_key(course_id), ConsistentRead=True
+                TableName=self._table, Key=course_key(course_id), ConsistentRead=True, **projection
             )
         item: Item | None = response.get("Item")
         return item

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from libs.aws import marshal, unmarshal
 from libs.timestamps import format_timestamp, parse_timestamp
@@ -38,6 +38,11 @@ DELETED = "deleted"
 MAX_ITEM_BYTES = 400 * 1024
 # CourseRepository promises seven days; the eighth is for clocks and for the slowness of TTL.
 TOMBSTONE_LIFE = timedelta(days=8)
+# Of an item, what `is_course_in` looks at. `status` is one of DynamoDB's reserved words.
+IN_WHICH_VERSION: Final[Mapping[str, Any]] = {
+    "ProjectionExpression": "version, #status",
+    "ExpressionAttributeNames": {"#status": "status"},
+}
 # Where a course's field is called otherwise in the item, and in the API, than in the domain.
 _NAMES = {"short_description": "shortDescription"}
 # What an author can make shorter when an item is too large.

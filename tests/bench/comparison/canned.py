@@ -26,11 +26,13 @@ import uvloop
 
 @dataclass(frozen=True)
 class Canned:
-    """What an operation answers when `needle` is in its body."""
+    """What an operation answers when `needle` is in its body. `read`: the answer of all that is read
+    for it, where only some of that is asked for."""
 
     operation: str
     needle: bytes
     body: bytes
+    read: bytes | None = None
 
 
 _CONSISTENT = re.compile(rb'"ConsistentRead": ?true')

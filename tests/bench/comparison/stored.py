@@ -17,7 +17,7 @@ from libs.auth.testing import TokenIssuer
 from libs.aws import marshal
 from libs.timestamps import format_timestamp
 from services.content_delivery.storage.rows import encode
-from services.course_catalog.domain.course import Summary
+from services.course_catalog.domain.course import Course, Summary
 from services.course_catalog.storage.items import SHARDS, course_item, status_shard
 from services.progress_tracking.storage import rows as progress
 from tests.bench.comparison.canned import Canned
@@ -94,7 +94,7 @@ def answers(courses: int) -> list[Canned]:
     ]
     content = replace(ready(CONTENT), object_key=f"content/{CONTENT}/master")
     return [
-        Canned("GetItem", b'"CourseCatalog"', answer(Item=course_item(typical_course(7)))),
+        *course_answers(typical_course(7)),
         Canned("GetItem", b'"Content"', answer(Item=marshal(encode(content)))),
         Canned("Query", b'"change#', items_answer([])),
         Canned("Query", b'"P#', items_answer(content_rows())),
@@ -115,6 +115,17 @@ def answers(courses: int) -> list[Canned]:
         Canned("UpdateItem", b"", answer(Attributes=head_rows(COURSE, HEARTBEAT_AT)[1])),
         *listing(courses),
         Canned("Query", b"", items_answer([])),
+    ]
+
+
+def course_answers(course: Course) -> list[Canned]:
+    """Of a course by its id: in which version it is, and all of it."""
+    item = course_item(course)
+    whole = answer(Item=item)
+    version = answer(Item={name: item[name] for name in ("version", "status")})
+    return [
+        Canned("GetItem", b"ProjectionExpression", version, read=whole),
+        Canned("GetItem", b'"CourseCatalog"', whole),
     ]
 
 

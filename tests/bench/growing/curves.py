@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from libs.timestamps import format_timestamp
-from services.course_catalog.storage.items import course_item
 from services.progress_tracking.storage import rows as progress
 from tests.bench.comparison import stored
 from tests.bench.comparison.canned import Canned
@@ -77,7 +76,7 @@ def _course(_: int) -> Asked:
 def _course_rows(items: int) -> Sequence[Canned]:
     course = typical_course(_NUMBER, items=items)
     return [
-        Canned("GetItem", b'"CourseCatalog"', stored.answer(Item=course_item(course))),
+        *stored.course_answers(course),
         Canned("Query", b"", stored.items_answer([])),
     ]
 
