@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from libs.aws._credentials import Signer
@@ -93,23 +93,16 @@ def presign(
         elif name in _HEADER_NAMES:
             headers[_HEADER_NAMES[name]] = value
     signed_headers = ";".join(sorted(headers))
-    query |= {
-        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-        "X-Amz-Credential": f"{signer.access_key}/{scope}",
-        "X-Amz-Date": moment,
-        "X-Amz-Expires": str(expires_seconds),
-        "X-Amz-SignedHeaders": signed_headers,
-    }
-    if signer.token is not None:
-        query["X-Amz-Security-Token"] = signer.token
-    # Names need no quoting, so that the order of the names is that of the pairs.
-    pairs = {name: f"{name}={_quoted(value)}" for name, value in query.items()}
+    credential = f"{signer.access_key}/{scope}"
+    fixed = _fixed_pairs(credential, signer.token, moment, expires_seconds, signed_headers)
+    # Names need no quoting, and each of these comes after `X-Amz-`: their order is that of the pairs.
+    pairs = [f"{name}={_quoted(value)}" for name, value in query.items()]
     canonical = "\n".join(
         (
             _HTTP_METHODS[method],
             path,
-            "&".join([pairs[name] for name in sorted(pairs)]),
-            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            "&".join([fixed.canonical, *sorted(pairs)]),
+            *[f"{name}:{headers[name]}" for name in sorted(headers)],
             "",
             signed_headers,
             "UNSIGNED-PAYLOAD",
@@ -118,7 +111,8 @@ def presign(
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
     signature = sign(to_sign, signer=signer, date=moment[:8], region=endpoint.region)
-    return f"{scheme}://{host}{path}?{'&'.join(pairs.values())}&X-Amz-Signature={signature}"
+    pairs.append(fixed.sent)
+    return f"{scheme}://{host}{path}?{'&'.join(pairs)}&X-Amz-Signature={signature}"
 
 
 def require_life(expires_seconds: int) -> None:
@@ -149,6 +143,30 @@ def _signing_key(secret_key: str, date: str, region: str) -> bytes:
     for part in (date, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
+
+
+class _FixedPairs(NamedTuple):
+    """The pairs of a query that many URLs share: in the canonical order, and in that of the SDK."""
+
+    canonical: str
+    sent: str
+
+
+@lru_cache(maxsize=64)
+def _fixed_pairs(
+    credential: str, token: str | None, moment: str, expires_seconds: int, signed_headers: str
+) -> _FixedPairs:
+    query = {
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": credential,
+        "X-Amz-Date": moment,
+        "X-Amz-Expires": str(expires_seconds),
+        "X-Amz-SignedHeaders": signed_headers,
+    }
+    if token is not None:
+        query["X-Amz-Security-Token"] = token
+    pairs = [f"{name}={_quoted(value)}" for name, value in query.items()]
+    return _FixedPairs("&".join(sorted(pairs)), "&".join(pairs))
 
 
 @lru_cache(maxsize=64)
