@@ -211,7 +211,8 @@ CURVES: Sequence[Curve] = (
         quick=(10, 50, 250),
         rows=_course_rows,
         cases={"course": Case("GET /courses/{id}", _course)},
-        note="The whole course is one item: it is read, checked and written out at each request.",
+        note="The whole course is one item. The first request reads all of it; the others ask for its"
+        " version, and answer what was rendered.",
     ),
     Curve(
         "items-progress",
