@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -26,6 +27,7 @@ from deploy.migration._demo._items import (
     course,
     progress,
 )
+from deploy.migration._demo._keeping_up import KeepingUp
 from deploy.migration._demo._load import Load
 from deploy.migration._demo._platform import Platform, said, started
 from deploy.migration._demo._processes import Document, ProgramError, Programs
@@ -41,10 +43,6 @@ _TRIES: Final = 5
 # A laptop that is busy with all of this is no worker that has died.
 _LEASE_SECONDS: Final = 20
 _COMPARED: Final = 30
-_LAG_TO_SWITCH_SECONDS: Final = 1.0
-_PATIENCE_LOOKS: Final = 10
-_BEHIND_SECONDS: Final = 20.0
-_LEAST_PER_SECOND: Final = 2.0
 _PAGE: Final = 1000
 _DIRECTORY_WITHIN_SECONDS: Final = 180.0
 # What leads to a service may be on its way for so long after a canary was taken back: the gateway
@@ -90,6 +88,7 @@ class Demo:
         self._chance = Random(seed)  # noqa: S311 - a load that can be played again
         self._reverse = reverse
         self._platform: Platform
+        self._keeping_up: KeepingUp
 
     async def run(self) -> bool:
         """Whether nobody noticed anything. Raises ProgramError."""
@@ -104,6 +103,7 @@ class Demo:
             self.load = Load(
                 platform.gateway, platform.people, per_second=size.per_second, chance=self._chance
             )
+            self._keeping_up = KeepingUp(self.load, self.facts.lags, report)
             async with platform.fresh_tokens():
                 await self._look()
                 async with self.load.running():
@@ -237,7 +237,7 @@ class Demo:
         report.command("./pantsw run deploy/migration/migrate.py -- worker …   (two of them)")
         await platform.migrate("start", "--set", f"lease={_LEASE_SECONDS}")
         began = time.monotonic()
-        async with self._keeping_up():
+        async with self._keeping_up.watched():
             copied = said(await platform.migrate("copy"), "copied")
         facts.items, facts.copy_seconds = int(copied["items"]), time.monotonic() - began
         facts.copied_at = len(facts.lags)
@@ -252,31 +252,9 @@ class Demo:
             facts.pauses[module] = await self._changed_hands("switch", "switched", module)
 
     async def _changed_hands(self, command: str, event: str, module: str) -> Pause:
-        """Verify a module and change its owner. What is refused or given up changed nothing, and is
-        tried again: lag comes and goes with the load."""
-        platform, report = self._platform, self._report
-        began = float("inf")
-        for left in reversed(range(_TRIES)):
-            try:
-                verified = said(await platform.migrate("verify", module), "verified")
-                report.happened(
-                    "verified",
-                    f"{module}: {verified['items']:,} items against {verified['rows']:,} rows,"
-                    f" nothing differs; {verified['moving']} moved and are compared at the switch",
-                    {"module": module, "items": verified["items"], "rows": verified["rows"]},
-                )
-                await self._caught_up()
-                began = min(began, time.monotonic())
-                done = said(await platform.migrate(command, module), event)
-                break
-            except ProgramError as error:
-                if not left:
-                    raise
-                why = error.last_lines[-1] if error.last_lines else str(error)
-                report.happened(
-                    "triedAgain", f"given up, nothing was changed: {why}", {"why": why},
-                    style=Style.YELLOW,
-                )  # fmt: skip
+        report = self._report
+        async with self._keeping_up.watched():
+            done, began = await self._verify_and(command, event, module)
         longest = self.load.counts.seconds(module, since=began, writes=True)
         pause = Pause(float(done["pauseSeconds"]), longest[-1] if longest else 0.0)
         report.happened(
@@ -292,54 +270,35 @@ class Demo:
         )
         return pause
 
-    @asynccontextmanager
-    async def _keeping_up(self) -> AsyncIterator[None]:
-        """While it is copied, ask less where replication falls behind more and more: the copy waits
-        for it, and would never begin. Afterwards as before."""
-        per_second, lags = self.load.per_second, self.facts.lags
-
-        async def watch() -> None:
-            while True:
-                known = len(lags)
-                while len(lags) < known + _PATIENCE_LOOKS:
-                    await asyncio.sleep(0.1)
-                if lags[-1] > _BEHIND_SECONDS and lags[-1] > lags[known] + _PATIENCE_LOOKS / 2:
-                    self._slow_down()
-
-        watching = asyncio.create_task(watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            self.load.ask(per_second)
-
-    def _slow_down(self) -> None:
-        if self.load.per_second <= _LEAST_PER_SECOND:
-            return
-        slower = self.load.per_second / 2
-        self.load.ask(slower)
-        self._report.happened(
-            "slowedDown",
-            f"this machine does not keep up: {slower:g} requests a second from now on",
-            {"perSecond": slower},
-            style=Style.YELLOW,
-        )
-
-    async def _caught_up(self) -> None:
-        """Replication keeps up on AWS; where everything runs on two cores it may not."""
-        lags, waited = self.facts.lags, 0
+    async def _verify_and(self, command: str, event: str, module: str) -> tuple[Document, float]:
+        """Verify a module and change its owner; what was said of that, and the moment at which it was
+        first tried. What is refused or given up changed nothing, and is tried again: lag comes and
+        goes with the load."""
+        platform, report = self._platform, self._report
+        began = inf
+        left = _TRIES
         while True:
-            known = len(lags)
-            while len(lags) == known:
-                await asyncio.sleep(0.1)
-            if lags[-1] <= _LAG_TO_SWITCH_SECONDS:
-                break
-            waited += 1
-            self._report.goes_on(f"replication is {lags[-1]:.0f} s behind", 0, 0)
-            if waited % _PATIENCE_LOOKS == 0:
-                self._slow_down()
-        self._report.done()
+            left -= 1
+            try:
+                verified = said(await platform.migrate("verify", module), "verified")
+                report.happened(
+                    "verified",
+                    f"{module}: {verified['items']:,} items against {verified['rows']:,} rows,"
+                    f" nothing differs; {verified['moving']} moved and are compared at the switch",
+                    {"module": module, "items": verified["items"], "rows": verified["rows"]},
+                )
+                await self._keeping_up.caught_up()
+                began = min(began, time.monotonic())
+                with self._keeping_up.changing_hands():
+                    return said(await platform.migrate(command, module), event), began
+            except ProgramError as error:
+                if not left:
+                    raise
+                why = error.last_lines[-1] if error.last_lines else str(error)
+                report.happened(
+                    "triedAgain", f"given up, nothing was changed: {why}", {"why": why},
+                    style=Style.YELLOW,
+                )  # fmt: skip
 
     async def _deploy_the_services(self) -> None:
         report, platform = self._report, self._platform
