@@ -29,6 +29,8 @@ LATE_SECONDS: Final = 0.5
 """A quarter of the gate's `longest_request`."""
 LATE_PERCENT: Final = 95
 LEAST_PER_SECOND: Final = 2.0
+LEAST_SHARE_IF_LATE: Final = 0.25
+"""While it is copied most of what the emulator does is not the load's: less than this makes nobody wait less."""
 
 
 class KeepingUp:
@@ -59,7 +61,7 @@ class KeepingUp:
     async def watched(self) -> AsyncIterator[None]:
         """Until the block ends the load is halved whenever this machine does not keep up."""
         per_second = self._load.per_second
-        watching = asyncio.create_task(self._watch())
+        watching = asyncio.create_task(self._watch(LEAST_SHARE_IF_LATE * per_second))
         try:
             yield
         finally:
@@ -86,16 +88,17 @@ class KeepingUp:
             waited += 1
             self._report.goes_on(f"replication is {self._lags[-1]:.0f} s behind", 0, 0)
             if waited % LOOKS == 0:
-                self._slow_down()
+                self._slow_down(LEAST_PER_SECOND)
         self._report.done()
 
-    async def _watch(self) -> None:
+    async def _watch(self, least_if_late: float) -> None:
         while True:
             began, lag = self._clock(), self._lags[-1] if self._lags else 0.0
             await self._looks(LOOKS)
-            falls_behind = self._lags[-1] > max(BEHIND_SECONDS, lag + LOOKS / 2)
-            if falls_behind or self._is_late(began):
-                self._slow_down()
+            if self._lags[-1] > max(BEHIND_SECONDS, lag + LOOKS / 2):
+                self._slow_down(LEAST_PER_SECOND)
+            elif self._is_late(began):
+                self._slow_down(least_if_late)
 
     async def _looks(self, count: int) -> None:
         goal = len(self._lags) + count
@@ -109,10 +112,10 @@ class KeepingUp:
                 seconds[request.module].append(request.seconds)
         return any(percentile(taken, LATE_PERCENT) > LATE_SECONDS for taken in seconds.values())
 
-    def _slow_down(self) -> None:
-        if self._load.per_second <= LEAST_PER_SECOND:
+    def _slow_down(self, least: float) -> None:
+        slower = max(self._load.per_second / 2, least)
+        if slower >= self._load.per_second:
             return
-        slower = max(self._load.per_second / 2, LEAST_PER_SECOND)
         self._load.ask(slower)
         self._report.happened(
             "slowedDown",

@@ -30,7 +30,7 @@ LONGER = replace(
     story=("switch shelves", "reverse shelves", "switch shelves", "complete shelves"),
     writers=2,
 )
-EVERY = max(1, 400 // SEEDS)
+EVERY = min(10, max(1, 400 // SEEDS))
 OF_LONGER = 16
 PARTS = 5
 """Each is a test of its own, that none takes minutes."""
