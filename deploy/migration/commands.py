@@ -107,7 +107,7 @@ _GIVEN_UP = (
 @dataclass(frozen=True)
 class Progress:
     """How far a migration is. `copied_bytes` as `items`, of what the plan found (`run`); `lags` in
-    seconds by table; `quarantine` the reasons by key."""
+    seconds by table whose stream is read; `quarantine` the reasons by key."""
 
     phase: str
     run: Run
@@ -320,7 +320,9 @@ class Migration:
         """How far it is."""
         view = await self._view()
         segments = await self.control.rows(prefix(view.run.epoch))
-        streams = [self._source(view), *(self._back(view, name) for name in view.modules)]
+        # Of a module that is completed nobody reads the way back any more.
+        ways_back = [name for name, row in view.modules.items() if row.phase != COMPLETED]
+        streams = [self._source(view), *(self._back(view, name) for name in ways_back)]
         return Progress(
             phase="PAUSED" if view.run.paused and view.run.phase == COPYING else view.run.phase,
             run=view.run,

@@ -28,15 +28,15 @@ class Facts:
         lags: seconds by which replication was behind, one a second while the migration ran.
         copied_at: how many of these are from before everything was copied: until then streams are
             read from their oldest record on.
-        cancelled_at: how many are from before the migration was cancelled: nobody reads them from
-            then on.
+        ended_at: how many are from before the migration was cancelled, or the last module completed:
+            nobody reads streams from then on.
     """
 
     items: int = 0
     copy_seconds: float = 0.0
     lags: list[float] = field(default_factory=list)
     copied_at: int = 0
-    cancelled_at: int | None = None
+    ended_at: int | None = None
     pauses: dict[str, Pause] = field(default_factory=dict)
     way_back: dict[str, Pause] = field(default_factory=dict)
     seconds: float = 0.0
@@ -44,7 +44,7 @@ class Facts:
     @property
     def lag_p99(self) -> float:
         """Seconds by which replication was behind, from the copy's end to the migration's."""
-        return percentile(self.lags[self.copied_at : self.cancelled_at], 99)
+        return percentile(self.lags[self.copied_at : self.ended_at], 99)
 
     @property
     def items_per_second(self) -> float:

@@ -410,6 +410,7 @@ class Demo:
         before = platform.requests_of_the_monolith()
         for module in MODULES:
             await platform.migrate("complete", module)
+        self.facts.ended_at = len(self.facts.lags)
         await self._each(
             self.load.more_requests(module, self._size.canary_requests) for module in MODULES
         )
@@ -447,7 +448,7 @@ class Demo:
             "", "At last the migration is cancelled",
             "What was moved is removed from the services' tables, and it could begin anew.",
         )  # fmt: skip
-        self.facts.cancelled_at = len(self.facts.lags)
+        self.facts.ended_at = len(self.facts.lags)
         await platform.migrate("cancel")
         plan = said(await platform.migrate("plan"), "planned")
         report.happened(

@@ -367,7 +367,7 @@ async def test_the_table_of_facts_has_what_was_counted() -> None:
     facts = Facts(
         items=100, copy_seconds=4.0, lags=[9.0, 0.0, 1.0, 3.0, 99.0], copied_at=1, seconds=75
     )
-    facts.cancelled_at = 4
+    facts.ended_at = 4
     facts.pauses[CATALOG] = Pause(1.5, 1.75)
     async with loaded(populated()) as load:
         await asked(load, 20)

@@ -310,8 +310,11 @@ async def test_after_completion_there_is_no_way_back() -> None:
     await migration.switch("books")
     with pytest.raises(RefusedError, match="books is switched: reverse it first"):
         await migration.cancel()
+    assert list((await migration.progress()).lags) == ["Monolith", "Books", "Shelves"]
     await migration.complete("books")
     await migration.complete("books")
+    # Nobody reads the way back, so that it is not behind either.
+    assert list((await migration.progress()).lags) == ["Monolith", "Shelves"]
     with pytest.raises(RefusedError, match="there is no way back"):
         await migration.reverse("books")
 
