@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ._administrator import ensure_administrator
 from ._asgi import Application, Message, Receive, Scope, Send
+from ._collector import leave_out_what_lasts
 from ._guard import Guard
 from ._parent import stop_with_parent
 from ._state import StateFolder, StateInUseError
@@ -132,6 +133,7 @@ def _run(arguments: argparse.Namespace, state: StateFolder) -> int:
 
     # It would run the scripts in two folders of its container image, which a host may have too.
     ministack.app._collect_scripts = lambda *_folders: []
+    leave_out_what_lasts()
 
     previous_stop, state_of = state.previous_stop()
     stops: list[Callable[[], Awaitable[None]]] = []
