@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from libs.aws import DynamoDB
 from services.course_catalog.domain.course import (
     Course,
     ItemType,
@@ -26,7 +24,6 @@ from services.course_catalog.domain.errors import (
     VersionConflictError,
 )
 from services.course_catalog.domain.repository import UNCHANGED, CourseRepository
-from services.course_catalog.storage.dynamodb import DynamoDBCourseRepository
 from tests.unit.course_catalog.courses import content, draft, instant, published
 
 
@@ -92,32 +89,6 @@ async def test_a_course_that_is_known_is_read_when_it_has_changed(
     assert await repository.get_newer(first.id, first.version) == second
     assert await repository.get_newer(first.id, second.version) is UNCHANGED
     assert await repository.get_newer("crs-none", 1) is None
-
-
-async def test_of_a_course_that_is_known_its_version_alone_is_read(
-    table: tuple[DynamoDB, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dynamodb, name = table
-    repository = DynamoDBCourseRepository(dynamodb, name)
-    course = published(1)
-    await repository.create(course)
-    read: list[set[str]] = []
-    get_item = dynamodb.get_item
-
-    async def noted(**params: Any) -> dict[str, Any]:
-        response = await get_item(**params)
-        read.append(set(response["Item"]))
-        return response
-
-    monkeypatch.setattr(dynamodb, "get_item", noted)
-
-    assert await repository.get_newer(course.id, course.version) is UNCHANGED
-    assert read == [{"version", "status"}]
-    assert await repository.get_newer(course.id, course.version - 1) == course
-    assert read[1] == {"version", "status"}
-    assert read[2] >= {"title", "outline"}
-    assert await repository.get_newer(course.id, 0) == course
-    assert read[3:] == [read[2]]
 
 
 async def test_an_id_is_created_once(repository: CourseRepository) -> None:
