@@ -1,8 +1,8 @@
 """Keeps the garbage collector from standing still over everything that is stored.
 
 What the embedded AWS stores are Python objects, none of them garbage. A full collection looks at each
-of them: with a hundred thousand rows and their streams for a second and more, in which nobody is
-answered (docs/adr/0171-the-embedded-aws-does-not-stand-still.md).
+of them: with 80,000 rows and their stream for half a second, in which nobody is answered
+(docs/adr/0171-the-embedded-aws-does-not-stand-still.md).
 """
 
 import gc
